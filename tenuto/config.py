@@ -1,0 +1,175 @@
+"""Every setting of a learner and of a session, with its unit, bounds and usual range.
+
+A setting outside its bounds is refused when the config is made. The usual range is what the
+field's papers use; a value outside it is allowed, and `OnlineLearnerConfig.unusual` names it.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Self
+
+from tenuto.errors import ConfigError
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Limits:
+    """What a setting may be: closed bounds, the usual range, the choices, the unit."""
+
+    low: float = -math.inf
+    high: float = math.inf
+    usual: tuple[float, float] | None = None
+    choices: tuple[str, ...] | None = None
+    unit: str = ""
+    help: str = ""
+
+
+def _setting(default: Any, help: str, **limits: Any) -> Any:
+    return field(default=default, metadata={"limits": Limits(help=help, **limits)})
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class _Settings:
+    """Settings that check themselves."""
+
+    def __post_init__(self) -> None:
+        for name, (kind, limits) in _settings(type(self)).items():
+            _check(name, getattr(self, name), kind, limits)
+
+    @classmethod
+    def of(cls, options: Mapping[str, Any]) -> Self:
+        """Make a config from a mapping; an unknown name is refused with the nearest known one."""
+        known = _settings(cls)
+        for name in options:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(sorted(known))}"
+                raise ConfigError(f"unknown option {name!r}{hint}")
+        return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in options.items()})
+
+    def but(self, **changes: Any) -> Self:
+        """A copy with some settings changed, checked again."""
+        return type(self).of({**self.to_plain(), **changes})
+
+    def to_plain(self) -> dict[str, Any]:
+        """Plain data, as `of` takes it."""
+        plain = {f.name: getattr(self, f.name) for f in dataclasses.fields(self)}
+        return {name: list(v) if isinstance(v, tuple) else v for name, v in plain.items()}
+
+    def unusual(self) -> dict[str, tuple[float, float]]:
+        """Settings outside the range the field uses, with that range."""
+        found = {}
+        for name, (_, limits) in _settings(type(self)).items():
+            value = getattr(self, name)
+            if limits.usual and value is not None and not limits.usual[0] <= value <= limits.usual[1]:
+                found[name] = limits.usual
+        return found
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OnlineLearnerConfig(_Settings):
+    """How a learner learns. Every field is checked against its type and bounds.
+
+    >>> OnlineLearnerConfig(learning_rate=0.05).replay_ratio
+    0.5
+    >>> OnlineLearnerConfig(learning_rate=-1.0)
+    Traceback (most recent call last):
+        ...
+    tenuto.errors.ConfigError: learning_rate is -1.0; it must be at least 0
+    """
+
+    seed: int = _setting(0, "key of every random draw", low=0, high=2**63 - 1)
+    task: str = _setting("classification", "what targets mean", choices=("classification", "regression"))
+    batch_size: int = _setting(10, "fresh rows per step", low=1, high=65536, unit="rows")
+    optimizer: str = _setting("sgd", "update rule", choices=("sgd", "adamw"))
+    learning_rate: float = _setting(0.01, "step size", low=0.0, high=10.0, usual=(1e-4, 1e-2))
+    momentum: float = _setting(0.0, "SGD's momentum", low=0.0, high=0.9999)
+    betas: tuple[float, float] = _setting((0.9, 0.999), "AdamW's decay of moments")
+    eps: float = _setting(1e-8, "AdamW's denominator offset", low=0.0, high=1.0)
+    weight_decay: float = _setting(0.0, "L2 for SGD, decoupled for AdamW", low=0.0, high=1.0)
+    memory_size: int = _setting(500, "rows the replay buffer holds", low=1, usual=(200, 5000), unit="rows")
+    replay_ratio: float = _setting(
+        0.5, "replayed / (fresh + replayed) rows of one draw", low=0.0, high=0.95, usual=(0.3, 0.5)
+    )
+    insertion: str | None = _setting(None, "insertion policy; None: the method's own")
+    sampling: str | None = _setting(None, "sampling policy; None: the method's own")
+    passes: int = _setting(1, "updates per batch", low=1, high=1000)
+    hidden: tuple[int, ...] = _setting((256, 256), "widths of the default model's hidden layers")
+    head: str = _setting("grow", "may the output layer gain classes?", choices=("grow", "fixed"))
+    head_layer: str | None = _setting(None, "name of the output layer; None: the last Linear")
+    classes: tuple[int | str, ...] | None = _setting(None, "labels of the head's columns, in order")
+    guard: str = _setting("finite", "what an update must pass", choices=("finite", "none"))
+    device: str = _setting("cpu", "where the model lives")
+
+    @classmethod
+    def fast(cls) -> Self:
+        """Quick adaptation: a higher rate, half of every batch replayed."""
+        return cls(learning_rate=0.05, replay_ratio=0.5, memory_size=500)
+
+    @classmethod
+    def stable(cls) -> Self:
+        """Retention first: a larger memory kept balanced over classes, two replayed rows per fresh one."""
+        return cls(
+            learning_rate=0.01,
+            memory_size=2000,
+            replay_ratio=2 / 3,
+            insertion="class_balanced",
+        )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SessionConfig(_Settings):
+    """How a session keeps what it learned.
+
+    >>> SessionConfig().snapshot_every
+    2000
+    """
+
+    commit_every: int = _setting(500, "steps per commit of the learner's side", low=1, unit="steps")
+    snapshot_every: int = _setting(2000, "steps per snapshot", low=1, unit="steps")
+    keep_snapshots: int = _setting(6, "newest snapshots kept, beside the first", low=1)
+    journal_max_age: float | None = _setting(None, "bodies older than this may go", low=0.0, unit="seconds")
+    journal_max_bytes: int | None = _setting(None, "bodies beyond this may go", low=0, unit="bytes")
+    keep_steps: int = _setting(1_000_000, "newest step rows kept", low=1000, unit="steps")
+    ingest_rows: int = _setting(1024, "rows acknowledged per durable commit", low=1, high=65536)
+    strict: bool = _setting(False, "stop at the first bad row rather than set it aside")
+
+
+def _settings(cls: type) -> dict[str, tuple[Any, Limits]]:
+    hints = typing.get_type_hints(cls)
+    return {f.name: (hints[f.name], f.metadata["limits"]) for f in dataclasses.fields(cls)}
+
+
+def _fits(value: Any, kind: Any) -> bool:
+    origin, args = typing.get_origin(kind), typing.get_args(kind)
+    if origin in (types.UnionType, typing.Union):
+        return any(_fits(value, one) for one in args)
+    if origin is tuple:
+        if not isinstance(value, tuple):
+            return False
+        kinds = [args[0]] * len(value) if args[-1] is Ellipsis else list(args)
+        return len(kinds) == len(value) and all(_fits(v, k) for v, k in zip(value, kinds, strict=True))
+    if kind is float:
+        return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    if kind is int:
+        return isinstance(value, int) and not isinstance(value, bool)
+    return isinstance(value, kind)
+
+
+def _check(name: str, value: Any, kind: Any, limits: Limits) -> None:
+    if not _fits(value, kind):
+        wanted = getattr(kind, "__name__", None) if isinstance(kind, type) else str(kind)
+        raise ConfigError(f"{name} is {value!r}; it must be {wanted}")
+    if limits.choices is not None and value not in limits.choices:
+        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(limits.choices)}")
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        if value < limits.low:
+            raise ConfigError(f"{name} is {value!r}; it must be at least {limits.low:g}")
+        if value > limits.high:
+            raise ConfigError(f"{name} is {value!r}; it must be at most {limits.high:g}")

@@ -1,0 +1,125 @@
+"""The replay buffer: a table x an insertion policy x a sampling policy.
+
+Insertion draws are keyed by each row's number in the stream, so what is remembered does not
+depend on how rows were split into batches.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from tenuto.memory.table import Table
+from tenuto.parts import find
+from tenuto.protocols import Incoming, InsertionPolicy, Pool, SamplingPolicy
+from tenuto.types import Recalled, State
+
+
+class ReplayBuffer:
+    """A bounded memory of rows.
+
+    Args:
+        capacity: rows held; None for a memory without bound (joint training).
+        insertion: name of a policy in `memory/insertion`.
+        sampling: name of a policy in `memory/sampling`.
+        seed: key of its draws.
+
+    >>> buffer = ReplayBuffer(capacity=2, insertion="reservoir", sampling="uniform", seed=0)
+    >>> rows = {"inputs": torch.arange(8.0).view(8, 1), "targets": torch.zeros(8, dtype=torch.int64)}
+    >>> buffer.add(rows["targets"], rows)
+    [-1, 1, -1, -1, -1, -1, -1, 0]
+    >>> len(buffer)
+    2
+    """
+
+    def __init__(
+        self, *, capacity: int | None, insertion: str = "reservoir", sampling: str = "uniform", seed: int = 0
+    ) -> None:
+        self.capacity = capacity
+        self.table = Table(capacity, fill={"weights": 1.0})
+        self._groups = Table(capacity)
+        self.insertion = _insertion(insertion, capacity, seed)
+        self.sampling = _sampling(sampling, seed)
+        self.seen = 0
+
+    def __len__(self) -> int:
+        return self.table.count
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What the sampling policy must be told after each step."""
+        return self.sampling.needs
+
+    def add(self, groups: Tensor, rows: Mapping[str, Tensor]) -> list[int]:
+        """Offer n rows; answer the slot of each, or -1 where it was not kept.
+
+        A row whose slot a later row of the same batch took is not kept either.
+        """
+        slots = self.insertion.slots(Incoming(self.seen, groups))
+        self.seen += len(slots)
+        taken = {slot: row for row, slot in enumerate(slots) if slot >= 0}
+        if not taken:
+            return slots
+        if len(taken) < len(slots):
+            slots = [slot if taken.get(slot) == row else -1 for row, slot in enumerate(slots)]
+            where = torch.tensor(list(taken.values()))
+            rows = {name: values.index_select(0, where) for name, values in rows.items()}
+            groups = groups.index_select(0, where)
+        self.table.put(list(taken), rows)
+        self._groups.put(list(taken), {"group": groups})
+        self.sampling.added(list(taken))
+        return slots
+
+    def sample(self, n: int, step: int, draw: str) -> Recalled | None:
+        """At most n rows under the draws of (step, draw); None while memory is empty."""
+        count = len(self)
+        if not count or n < 1:
+            return None
+        pool = Pool(count, self._groups.columns["group"])
+        slots, weights = self.sampling.rows(min(n, count), pool, step, draw)
+        return Recalled(self.table.get(slots), slots, weights)
+
+    def seen_again(self, slots: Tensor, losses: Tensor) -> None:
+        """Tell the sampling policy the newest losses (n,) of replayed slots."""
+        self.sampling.seen(slots, losses)
+
+    def groups(self) -> dict[int, int]:
+        """How many rows of each group are remembered.
+
+        >>> ReplayBuffer(capacity=2).groups()
+        {}
+        """
+        if not len(self):
+            return {}
+        return dict(sorted(Counter(self._groups.columns["group"][: len(self)].tolist()).items()))
+
+    def state(self) -> State:
+        """Columns, counters and the policies' own state."""
+        return {
+            "table": self.table.state(),
+            "groups": self._groups.state(),
+            "seen": self.seen,
+            "insertion": self.insertion.state(),
+            "sampling": self.sampling.state(),
+        }
+
+    def load_state(self, state: State) -> None:
+        """Take a saved memory."""
+        self.table.load_state(state["table"])
+        self._groups.load_state(state["groups"])
+        self.seen = int(state["seen"])
+        self.insertion.load_state(state["insertion"])
+        self.sampling.load_state(state["sampling"])
+
+
+def _insertion(name: str, capacity: int | None, seed: int) -> InsertionPolicy:
+    policy: InsertionPolicy = find("tenuto.memory.insertion", "insertion policy", name).policy(capacity, seed)
+    return policy
+
+
+def _sampling(name: str, seed: int) -> SamplingPolicy:
+    policy: SamplingPolicy = find("tenuto.memory.sampling", "sampling policy", name).policy(seed)
+    return policy

@@ -1,0 +1,1 @@
+"""Insertion policies, one file each: `policy(capacity, seed)`."""

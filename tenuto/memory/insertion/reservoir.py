@@ -1,0 +1,65 @@
+"""Reservoir sampling (Vitter 1985, Algorithm R): every row seen is equally likely to be held.
+
+Row n (from 0) draws j uniform in [0, n]; below capacity it is appended, else it takes slot j if
+j < capacity. The draw is keyed by n, so batches of any size fill the same reservoir.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from tenuto.errors import ConfigError
+from tenuto.protocols import Incoming
+from tenuto.randomness import uniform
+from tenuto.types import State
+
+_ROWS = 1024
+
+
+class Reservoir:
+    """Algorithm R over whole batches.
+
+    >>> import torch
+    >>> Reservoir(2, seed=0).slots(Incoming(0, torch.zeros(4)))
+    [0, 1, -1, -1]
+    """
+
+    def __init__(self, capacity: int, seed: int) -> None:
+        self._capacity = capacity
+        self._seed = seed
+        self._block: tuple[int, list[int]] = (-1, [])
+
+    def slots(self, incoming: Incoming) -> list[int]:
+        """A slot for each row, or -1."""
+        block, start = divmod(incoming.first, _ROWS)
+        n = len(incoming.groups)
+        slots = self._drawn(block)[start : start + n]
+        while len(slots) < n:
+            block += 1
+            slots += self._drawn(block)[: n - len(slots)]
+        return slots
+
+    def _drawn(self, block: int) -> list[int]:
+        """The slots of a whole block of row numbers: a pure function, kept until the next block."""
+        if self._block[0] != block:
+            numbers = np.arange(block * _ROWS, (block + 1) * _ROWS)
+            drawn = (uniform(self._seed, "reservoir", numbers.astype(np.uint64)) * (numbers + 1)).astype(
+                np.int64
+            )
+            drawn = np.where(drawn < self._capacity, drawn, -1)
+            self._block = (block, np.where(numbers < self._capacity, numbers, drawn).tolist())
+        return self._block[1]
+
+    def state(self) -> State:
+        """The draws are keyed by row numbers: nothing to save."""
+        return {}
+
+    def load_state(self, state: State) -> None:
+        """Nothing to load."""
+
+
+def policy(capacity: int | None, seed: int) -> Reservoir:
+    """Reservoir sampling."""
+    if capacity is None:
+        raise ConfigError("a reservoir needs a capacity; an unbounded memory inserts by 'append'")
+    return Reservoir(capacity, seed)

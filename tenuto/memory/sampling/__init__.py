@@ -1,0 +1,1 @@
+"""Sampling policies, one file each: `policy(seed)`."""

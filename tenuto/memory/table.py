@@ -1,0 +1,83 @@
+"""A preallocated table of rows: one tensor per column, written by scatter and read by gather.
+
+Columns appear with the first row that has them, in the dtype it came in; rows without one hold its
+`fill`. A column whose rows grow wider (stored logits, when a class appears) is widened with zeros.
+The table never exceeds its capacity; an unbounded one doubles.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from tenuto.errors import StateError
+from tenuto.types import State
+
+
+class Table:
+    """Rows in slots.
+
+    Args:
+        capacity: rows at most; None: no bound.
+        fill: what a row without an optional column holds there.
+
+    >>> table = Table(capacity=4)
+    >>> table.put([0, 1], {"x": torch.tensor([[1.0], [2.0]])})
+    >>> table.get(torch.tensor([1]))["x"]
+    tensor([[2.]])
+    """
+
+    def __init__(self, capacity: int | None, fill: Mapping[str, float] | None = None) -> None:
+        self.capacity = capacity
+        self.fill = dict(fill or {})
+        self.count = 0
+        self.columns: dict[str, Tensor] = {}
+
+    def put(self, slots: list[int], rows: Mapping[str, Tensor]) -> None:
+        """Write rows (n, ...) into distinct slots."""
+        top, where = max(slots) + 1, torch.tensor(slots)
+        for name, values in rows.items():
+            self._room(name, values, top).index_copy_(0, where, values)
+        for name in self.columns.keys() - rows.keys():
+            self.columns[name].index_fill_(0, where, self.fill[name])
+        self.count = max(self.count, top)
+
+    def get(self, slots: Tensor) -> dict[str, Tensor]:
+        """Copies of the rows in slots (k,)."""
+        return {name: column.index_select(0, slots) for name, column in self.columns.items()}
+
+    def state(self) -> State:
+        """The filled part of every column."""
+        return {"columns": {name: column[: self.count] for name, column in self.columns.items()}}
+
+    def load_state(self, state: State) -> None:
+        """Take saved columns."""
+        columns: dict[str, Tensor] = state["columns"]
+        counts = {len(column) for column in columns.values()}
+        if len(counts) > 1 or (self.capacity is not None and any(n > self.capacity for n in counts)):
+            raise StateError(
+                f"memory columns of {sorted(counts)} rows do not fit a capacity of {self.capacity}"
+            )
+        self.columns, self.count = {}, 0
+        if counts and (n := counts.pop()):
+            self.put(list(range(n)), columns)
+
+    def _room(self, name: str, values: Tensor, top: int) -> Tensor:
+        column = self.columns.get(name)
+        if column is None:
+            rows = self.capacity if self.capacity is not None else max(1024, top)
+            column = values.new_full((rows, *values.shape[1:]), self.fill.get(name, 0))
+            self.columns[name] = column
+        if column.shape[1:] != values.shape[1:]:
+            column = self.columns[name] = _widened(column, values)
+        if top > len(column):
+            column = self.columns[name] = torch.cat([column, column.new_zeros((top, *column.shape[1:]))])
+        return column
+
+
+def _widened(column: Tensor, values: Tensor) -> Tensor:
+    wide = column.new_zeros((len(column), *values.shape[1:]))
+    wide[:, : column.shape[1]] = column
+    return wide

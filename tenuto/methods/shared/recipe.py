@@ -1,0 +1,69 @@
+"""What a method is made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from tenuto.methods.shared.estimators import plain
+from tenuto.methods.shared.terms import Supervised
+from tenuto.protocols import GradientEstimator, Part, Penalty, Teacher, Term, UpdateRule
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """A named draw from memory.
+
+    Args:
+        name: the draw's name; two draws of different names are independent.
+        ratio: replayed / (fresh + replayed) rows; None: the learner's `replay_ratio`.
+    """
+
+    name: str = "replay"
+    ratio: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Recipe:
+    """The parts of a method, in the order of the step.
+
+    Args:
+        name: the method's name.
+        terms: summands of the loss.
+        estimator: how the gradient is found.
+        penalties: closed-form gradients added to it.
+        rules: projections of the proposed update, in order.
+        replay: draws from memory, joined behind the fresh rows in this order.
+        remembers: does it keep a memory even where it draws nothing in the step?
+        bounded: is its memory bounded? Joint training's is not.
+        insertion, sampling: the method's own memory policies.
+        teacher: an earlier self to distil from.
+        rehearsal: passes over memory at each consolidation.
+    """
+
+    name: str
+    terms: tuple[Term, ...] = field(default_factory=lambda: (Supervised(),))
+    estimator: GradientEstimator = plain
+    penalties: tuple[Penalty, ...] = ()
+    rules: tuple[UpdateRule, ...] = ()
+    replay: tuple[Replay, ...] = ()
+    remembers: bool = False
+    bounded: bool = True
+    insertion: str = "reservoir"
+    sampling: str = "uniform"
+    teacher: Teacher | None = None
+    rehearsal: int = 0
+
+    @property
+    def needs(self) -> frozenset[str]:
+        """What memory must keep beside a row."""
+        return frozenset().union(*(term.needs for term in self.terms))
+
+    def parts(self) -> Iterator[tuple[str, Part]]:
+        """Every part that observes and consolidates, with a name for its state."""
+        for i, penalty in enumerate(self.penalties):
+            yield f"penalty{i}", penalty
+        for i, rule in enumerate(self.rules):
+            yield f"rule{i}", rule
+        if self.teacher is not None:
+            yield "teacher", self.teacher

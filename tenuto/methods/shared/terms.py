@@ -1,0 +1,108 @@
+"""Summands of the loss that several methods share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from tenuto.protocols import Forward
+from tenuto.types import Batch
+
+
+class Supervised:
+    """The task's loss on the fresh rows and on named draws, as one mean over all those rows.
+
+    Args:
+        draws: names of the draws that count; None: every draw.
+        fresh: do the fresh rows count?
+        weight: multiplies the mean.
+    """
+
+    needs: frozenset[str] = frozenset()
+
+    def __init__(
+        self, draws: tuple[str, ...] | None = None, *, fresh: bool = True, weight: float = 1.0
+    ) -> None:
+        self._draws = draws
+        self._fresh = fresh
+        self._weight = weight
+
+    def __call__(self, forward: Forward) -> Tensor | None:
+        """The mean loss, or None where no row of this term is in the batch."""
+        batch, task = forward.batch, forward.task
+        outputs, targets, weights = forward.outputs, batch.targets, batch.weights
+        if self._draws is not None or not self._fresh:
+            rows = list(self._slices(batch))
+            if not rows:
+                return None
+            outputs, targets = _take(outputs, rows), _take(targets, rows)
+            weights = None if weights is None else _take(weights, rows)
+        if weights is None:
+            loss = task.loss(outputs, targets)
+        else:
+            loss = (task.losses(outputs, targets) * weights).mean()
+        return loss if self._weight == 1.0 else loss * self._weight
+
+    def _slices(self, batch: Batch) -> Iterator[slice]:
+        if self._fresh:
+            yield slice(0, batch.fresh)
+        for name, draw in batch.draws.items():
+            if self._draws is None or name in self._draws:
+                yield draw.rows
+
+
+class Logits:
+    """alpha * ||z - z_stored||^2, the mean over rows and outputs (DER, Buzzega et al. 2020).
+
+    Each row's outputs are compared on the width they had when they were stored.
+    """
+
+    needs: frozenset[str] = frozenset({"logits"})
+
+    def __init__(self, draw: str, weight: float) -> None:
+        self._draw = draw
+        self._weight = weight
+
+    def __call__(self, forward: Forward) -> Tensor | None:
+        """The weighted squared distance, or None where nothing was drawn."""
+        draw = forward.batch.draws.get(self._draw)
+        if draw is None:
+            return None
+        outputs, stored, width = forward.outputs[draw.rows], draw.kept["logits"], draw.kept["width"]
+        shared = stored.shape[1]
+        known = torch.arange(shared) < width[:, None]
+        gap = torch.where(known, outputs[:, :shared] - stored, 0.0).square()
+        if forward.batch.weights is not None:
+            gap = gap * forward.batch.weights[draw.rows, None]
+        return self._weight * gap.sum() / known.sum()
+
+
+class Distillation:
+    """lambda T^2 KL(teacher || model) on the teacher's outputs, at temperature T (Hinton et al. 2015)."""
+
+    needs: frozenset[str] = frozenset()
+
+    def __init__(self, weight: float, temperature: float) -> None:
+        self._weight = weight
+        self._temperature = temperature
+
+    def __call__(self, forward: Forward) -> Tensor | None:
+        """The divergence in nats, weighted; None while there is no teacher."""
+        if forward.teacher is None:
+            return None
+        t = self._temperature
+        known = forward.outputs[:, : forward.teacher.shape[1]]
+        divergence = F.kl_div(
+            (known / t).log_softmax(1),
+            (forward.teacher / t).log_softmax(1),
+            reduction="batchmean",
+            log_target=True,
+        )
+        return self._weight * t * t * divergence
+
+
+def _take(rows: Tensor, slices: list[slice]) -> Tensor:
+    return rows[slices[0]] if len(slices) == 1 else torch.cat([rows[piece] for piece in slices])

@@ -1,0 +1,117 @@
+"""A module as the learner holds it: its trainable parameters by name, its buffers, its head."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from tenuto.errors import ConfigError, ExampleError, StateError
+from tenuto.models.head import Head
+from tenuto.models.inputs import prepare, reads_integers
+from tenuto.trees import Tree
+from tenuto.types import Label, State
+
+_BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+
+
+class Body:
+    """A module in training.
+
+    Args:
+        module: the model; used as it is, in place.
+        head: name of the layer that grows; None: the last Linear. A model without one cannot grow.
+
+    >>> body = Body(nn.Sequential(nn.Linear(2, 3)))
+    >>> list(body.params), body.width
+    (['0.weight', '0.bias'], 3)
+    """
+
+    def __init__(self, module: nn.Module, head: str | None = None) -> None:
+        self.module = module
+        layers = any(isinstance(m, nn.Linear) for m in module.modules())
+        self.head = Head(module, head) if layers or head is not None else None
+        self.params: Tree = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        if not self.params:
+            raise ConfigError("the model has no trainable parameter; set requires_grad on those to learn")
+        first = next(iter(self.params.values()))
+        self.dtype, self.device = first.dtype, first.device
+        self._integers = reads_integers(module)
+        self._normalises = any(isinstance(m, _BATCH_NORMS) for m in module.modules())
+        self._buffers = list(module.buffers())
+        module.train()
+
+    @property
+    def width(self) -> int | None:
+        """How many outputs the head has; None for a model without a head."""
+        return self.head.width if self.head is not None else None
+
+    def read(self, inputs: Tensor) -> Tensor:
+        """Rows (n, *shape) in the source's dtype as the module reads them."""
+        return prepare(inputs, self.dtype, self.device, integers=self._integers)
+
+    def check(self, rows: int) -> None:
+        """Refuse a batch the module cannot train on."""
+        if rows == 1 and self._normalises:
+            raise ExampleError(
+                "the model normalises over the batch (BatchNorm), which a single row does not allow: "
+                "learn batches of two or more rows, or normalise each row (LayerNorm, GroupNorm)"
+            )
+
+    def infer(self, inputs: Tensor) -> Tensor:
+        """Outputs (n, c) in evaluation mode; the module, its buffers and all randomness are untouched."""
+        modes = [(m, m.training) for m in self.module.modules()]
+        self.module.eval()
+        try:
+            with torch.no_grad():
+                outputs: Tensor = self.module(self.read(inputs))
+        finally:
+            for module, training in modes:
+                module.training = training
+        return outputs
+
+    def grow(self, labels: list[Label], seed: int) -> None:
+        """Append an output per label."""
+        if self.head is None:
+            raise ConfigError("the model has no Linear layer, so it cannot take a new class")
+        self.head.grow(labels, seed)
+        self._follow(self.head)
+
+    def resize(self, width: int) -> None:
+        """Cut or extend the head to `width` outputs."""
+        if self.head is not None and self.head.width != width:
+            self.head.resize(width)
+            self._follow(self.head)
+
+    def buffers(self) -> list[Tensor]:
+        """Copies of the buffers, to be put back by `restore`."""
+        return [buffer.clone() for buffer in self._buffers]
+
+    def restore(self, buffers: list[Tensor]) -> None:
+        """Put saved buffers back."""
+        for buffer, saved in zip(self._buffers, buffers, strict=True):
+            buffer.copy_(saved)
+
+    def state(self) -> State:
+        """Every parameter and buffer by name, frozen ones included."""
+        return dict(self.module.state_dict())
+
+    def load_state(self, state: State) -> None:
+        """Take saved parameters and buffers; the head follows their width."""
+        weight = state.get(f"{self.head.name}.weight".lstrip(".")) if self.head is not None else None
+        if isinstance(weight, Tensor):
+            self.resize(len(weight))
+        mine = self.module.state_dict()
+        if mine.keys() != state.keys():
+            odd = sorted(mine.keys() ^ state.keys())
+            raise StateError(f"the saved state is of another model: {', '.join(odd[:5])} on one side only")
+        for name, saved in state.items():
+            if saved.shape != mine[name].shape:
+                shapes = f"{tuple(saved.shape)}, the model's {tuple(mine[name].shape)}"
+                raise StateError(f"the saved {name} is of shape {shapes}")
+        self.module.load_state_dict(state)
+
+    def _follow(self, head: Head) -> None:
+        for name, parameter in head.layer.named_parameters():
+            full = f"{head.name}.{name}".lstrip(".")
+            if full in self.params:
+                self.params[full] = parameter

@@ -1,0 +1,100 @@
+"""Any torch.optim optimizer, made to propose.
+
+It steps on a private copy of the parameters: the difference is the proposed update, and its own
+state is copied before the step and put back when the update is not kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import Parameter
+from torch.optim import Optimizer as TorchOptimizer
+
+from tenuto.errors import StateError
+from tenuto.optimizers.shared import fit
+from tenuto.trees import Tree, like
+from tenuto.types import State, Update
+
+
+class Wrapped:
+    """A torch optimizer that proposes.
+
+    >>> rms = Wrapped(lambda params: torch.optim.Rprop(params, lr=0.5))
+    >>> theta = {"w": torch.ones(1)}
+    >>> rms.commit(theta, rms.propose(theta, {"w": torch.ones(1)})); theta["w"]
+    tensor([0.5000])
+    """
+
+    def __init__(self, factory: Callable[[list[Parameter]], TorchOptimizer]) -> None:
+        self._factory = factory
+        self._shadow: dict[str, Parameter] = {}
+        self._torch: TorchOptimizer | None = None
+        self._kept: dict[str, dict[str, Any]] = {}
+
+    def propose(self, params: Tree, grads: Tree) -> Update:
+        """The move the torch optimizer would make; nothing changes yet."""
+        optimizer = self._ready(params)
+        self._restore(optimizer)
+        with torch.no_grad():
+            torch._foreach_copy_(list(self._shadow.values()), list(params.values()))
+        for name, parameter in self._shadow.items():
+            parameter.grad = grads[name]
+        optimizer.step()
+        moved = torch._foreach_sub(
+            [p.detach() for p in self._shadow.values()], [p.detach() for p in params.values()]
+        )
+        return Update(like(params, moved))
+
+    def commit(self, params: Tree, update: Update) -> None:
+        """Move the parameters in place and keep the optimizer's new state."""
+        torch._foreach_add_(list(params.values()), list(update.tree.values()), alpha=update.scale)
+        self._kept = self._snapshot()
+
+    def resize(self, params: Tree) -> None:
+        """Let the optimizer's state follow parameters whose rows were added or taken back."""
+        if self._torch is None:
+            return
+        for name, slots in self._kept.items():
+            for key, value in slots.items():
+                if isinstance(value, Tensor) and value.dim() and value.shape[1:] == params[name].shape[1:]:
+                    slots[key] = fit(value, params[name])
+        self._torch = None
+        self._restore(self._ready(params))
+
+    def state(self) -> State:
+        """The torch optimizer's state per parameter name."""
+        return {"slots": {name: dict(slots) for name, slots in self._kept.items()}}
+
+    def load_state(self, state: State) -> None:
+        """Take saved per-parameter state; it reaches the optimizer at the next proposal."""
+        for name, slots in state["slots"].items():
+            for key, value in slots.items():
+                if not isinstance(value, Tensor | int | float | bool | None):
+                    raise StateError(
+                        f"optimizer state {name}/{key} is a {type(value).__name__}, not a tensor"
+                    )
+        self._kept = {name: _copies(slots) for name, slots in state["slots"].items()}
+
+    def _ready(self, params: Tree) -> TorchOptimizer:
+        if self._torch is None:
+            self._shadow = {name: Parameter(p.detach().clone()) for name, p in params.items()}
+            self._torch = self._factory(list(self._shadow.values()))
+        return self._torch
+
+    def _restore(self, optimizer: TorchOptimizer) -> None:
+        optimizer.state.clear()
+        for name, slots in self._kept.items():
+            optimizer.state[self._shadow[name]] = _copies(slots)
+
+    def _snapshot(self) -> dict[str, dict[str, Any]]:
+        if self._torch is None:
+            return {}
+        return {name: _copies(self._torch.state[p]) for name, p in self._shadow.items()}
+
+
+def _copies(slots: dict[str, Any]) -> dict[str, Any]:
+    return {key: v.detach().clone() if isinstance(v, Tensor) else v for key, v in slots.items()}

@@ -1,0 +1,129 @@
+"""Arithmetic on trees: dicts of tensors that share names, moved by torch's fused kernels.
+
+The invariant: two trees that meet have the same names in the same order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+
+Tree = dict[str, Tensor]
+
+
+def leaves(tree: Tree) -> list[Tensor]:
+    """The tensors in order."""
+    return list(tree.values())
+
+
+def like(tree: Tree, tensors: list[Tensor] | tuple[Tensor, ...]) -> Tree:
+    """Put the tree's names on tensors of the same order."""
+    return dict(zip(tree, tensors, strict=True))
+
+
+def add(tree: Tree, *others: Tree | None, alpha: float = 1.0) -> Tree:
+    """tree + alpha * (the sum of the others); `tree` itself where there are none.
+
+    >>> add({"w": torch.ones(2)}, {"w": torch.ones(2)}, None, alpha=2.0)["w"]
+    tensor([3., 3.])
+    """
+    for other in others:
+        if other is not None:
+            tree = like(tree, torch._foreach_add(leaves(tree), leaves(other), alpha=alpha))
+    return tree
+
+
+def scale(tree: Tree, factor: float) -> Tree:
+    """factor * tree.
+
+    >>> scale({"w": torch.ones(2)}, 3.0)["w"]
+    tensor([3., 3.])
+    """
+    return like(tree, torch._foreach_mul(leaves(tree), factor))
+
+
+def accumulate(tree: Tree, other: Tree, alpha: float = 1.0) -> None:
+    """tree += alpha * other, in place.
+
+    >>> w = {"w": torch.ones(2)}; accumulate(w, w, alpha=0.5); w["w"]
+    tensor([1.5000, 1.5000])
+    """
+    torch._foreach_add_(leaves(tree), leaves(other), alpha=alpha)
+
+
+def zeros(tree: Tree) -> Tree:
+    """A tree of zeros of the same shapes."""
+    return {name: torch.zeros_like(leaf) for name, leaf in tree.items()}
+
+
+def copy(tree: Tree) -> Tree:
+    """A detached copy."""
+    return {name: leaf.detach().clone() for name, leaf in tree.items()}
+
+
+def dot(a: Tree, b: Tree) -> Tensor:
+    """The inner product of two trees, a scalar tensor.
+
+    >>> dot({"w": torch.ones(3)}, {"w": torch.ones(3)})
+    tensor(3.)
+    """
+    products = torch._foreach_mul(leaves(a), leaves(b))
+    return torch.stack([product.sum() for product in products]).sum()
+
+
+def finite(tree: Tree) -> bool:
+    """Is every entry finite? One sum per leaf, which is finite only if its entries are.
+
+    >>> finite({"w": torch.tensor([1.0, float("inf")])}), finite({"w": torch.ones(2)})
+    (False, True)
+    """
+    return all(math.isfinite(leaf.sum().item()) for leaf in tree.values())
+
+
+def detach(state: Any) -> Any:
+    """A deep copy of nested plain state that shares no tensor with it."""
+    if isinstance(state, Tensor):
+        return state.detach().clone()
+    if isinstance(state, dict):
+        return {name: detach(node) for name, node in state.items()}
+    if isinstance(state, list):
+        return [detach(node) for node in state]
+    return state
+
+
+def digest(state: Any) -> str:
+    """SHA-256 of nested plain state: names, dtypes, shapes and every bit, in a canonical order.
+
+    >>> digest({"a": 1, "b": torch.zeros(1)}) == digest({"b": torch.zeros(1), "a": 1})
+    True
+    """
+    h = hashlib.sha256()
+    for piece in _pieces("", state):
+        h.update(piece)
+    return h.hexdigest()
+
+
+def _pieces(path: str, node: Any) -> Iterator[bytes]:
+    if isinstance(node, Tensor):
+        flat = node.detach().cpu().contiguous()
+        yield f"{path}|{flat.dtype}|{tuple(flat.shape)}\n".encode()
+        if flat.numel():
+            yield flat.view(-1).view(torch.uint8).numpy().tobytes()
+    elif isinstance(node, dict):
+        yield f"{path}|dict|{len(node)}\n".encode()
+        for name in sorted(node):
+            yield from _pieces(f"{path}/{name}", node[name])
+    elif isinstance(node, list | tuple):
+        yield f"{path}|list|{len(node)}\n".encode()
+        for i, child in enumerate(node):
+            yield from _pieces(f"{path}/{i}", child)
+    elif isinstance(node, float):
+        yield f"{path}|float|{node.hex()}\n".encode()
+    else:
+        yield f"{path}|{json.dumps(node)}\n".encode()

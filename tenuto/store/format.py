@@ -1,0 +1,61 @@
+"""Which release may open which database: each file carries the number of its format.
+
+A new file gets the schema and the number in one transaction. An older one is migrated number by number,
+each in its own transaction; a newer one is refused and left as it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+import apsw
+
+from tenuto.errors import CorruptHome, HomeTooNew, StoreError
+from tenuto.store.database import Database, set_meta
+
+FORMAT = 1
+Migration = Callable[[apsw.Connection], None]
+MIGRATIONS: Mapping[str, Mapping[int, Migration]] = {"ingest.db": {}, "state.db": {}}
+"""Per file: what turns format n into n + 1."""
+
+
+def settle(
+    database: Database,
+    schema: str,
+    *,
+    newest: int = FORMAT,
+    migrations: Mapping[str, Mapping[int, Migration]] = MIGRATIONS,
+) -> None:
+    """Bring a database to the newest format. Raises HomeTooNew, StoreError, CorruptHome."""
+    version = found(database)
+    if version is None:
+        if database.readonly:
+            raise CorruptHome(f"{database.path} holds no tables. Restore it from a copy of the home")
+        with database.transaction() as connection:
+            connection.execute(schema)
+            set_meta(connection, "format", newest)
+        return
+    if version > newest:
+        raise HomeTooNew(
+            f"{database.path} has format {version}, this release reads up to {newest}. "
+            "Upgrade it (pip install -U tenuto), or open the home with the release that wrote it"
+        )
+    if version < newest and database.readonly:
+        raise StoreError(
+            f"{database.path} has format {version}, this release writes {newest}. Open the home once for "
+            "writing (tenuto learn, tenuto serve): it is then migrated"
+        )
+    for number in range(version, newest):
+        with database.transaction() as connection:
+            migrations[database.path.name][number](connection)
+            set_meta(connection, "format", number + 1)
+
+
+def found(database: Database) -> int | None:
+    """The format of a database; None when it has no tables yet."""
+    if database.value("SELECT 1 FROM sqlite_schema WHERE name = 'meta'") is None:
+        return None
+    version = database.meta("format")
+    if not isinstance(version, int):
+        raise CorruptHome(f"{database.path} names no format. Restore it from a copy of the home")
+    return version

@@ -1,0 +1,213 @@
+"""The rows of the store as plain records.
+
+`Row`, `Entry` and `Step` are made once per example or step, so they are msgspec structs: a fifth of the
+cost of a frozen dataclass. The rest are dataclasses like everywhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+
+class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """An example on its way into the journal.
+
+    Args:
+        body: its content, encoded; equal bytes are equal content.
+        id: its name; None: `<source>:<source_offset>`.
+        source_offset: where it stood in its source.
+        principal: who sent it.
+        derived_from: ids it was made from.
+    """
+
+    body: bytes
+    id: str | None = None
+    source_offset: int | None = None
+    principal: str | None = None
+    derived_from: tuple[str, ...] = ()
+
+
+class Refused(Row, frozen=True, kw_only=True, gc=False):
+    """A row that goes to quarantine, and why."""
+
+    reason: str
+
+
+class Entry(msgspec.Struct, frozen=True, gc=False):
+    """One entry of the journal: an example, or a command.
+
+    Args:
+        seq: its place, from 1, without gaps.
+        kind: "example", or the command's name.
+        body: None once forgotten or dropped.
+        after: of a command, the seq it takes effect after; None: where it stands.
+        status: "live", "dropped" (by retention) or "forgotten" (on purpose).
+    """
+
+    seq: int
+    id: str | None
+    kind: str
+    body: bytes | None
+    source: str | None
+    source_offset: int | None
+    principal: str | None
+    received_at: float
+    after: int | None
+    status: str
+
+    def plain(self) -> dict[str, Any]:
+        """The plain data of a command."""
+        decoded: dict[str, Any] = msgspec.msgpack.decode(self.body or b"\x80")
+        return decoded
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Receipt:
+    """What became of the rows of one append.
+
+    Args:
+        accepted: rows that are now durable entries, first_seq to last_seq.
+        duplicates: rows whose id and content were there already.
+        forgotten: rows refused because they, or what they derive from, were forgotten on purpose.
+        quarantined: rows set apart, each with its reason.
+    """
+
+    accepted: int = 0
+    duplicates: int = 0
+    forgotten: int = 0
+    quarantined: int = 0
+    first_seq: int | None = None
+    last_seq: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Quarantined:
+    """A row that was set apart: nothing learned it."""
+
+    n: int
+    id: str
+    source: str | None
+    source_offset: int | None
+    body: bytes
+    reason: str
+    received_at: float
+    principal: str | None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Source:
+    """How far a source has been read: everything before `offset` is durable."""
+
+    name: str
+    offset: int
+    fingerprint: str | None
+    read_at: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Erased:
+    """What a forgetting removed; `seq` is the `forget` command that says so in the journal.
+
+    Args:
+        scrubbed: False: a reader in another process holds up the emptying of the log, where the content
+            may still lie; call `Journal.scrub` once it is done, or open the home again.
+    """
+
+    seq: int
+    entries: int
+    quarantined: int
+    scrubbed: bool
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Pruned:
+    """What retention dropped, and the bytes of bodies that gave back."""
+
+    entries: int
+    quarantined: int
+    body_bytes: int
+
+
+class Step(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """One step of the learner, as its row in the ledger.
+
+    Args:
+        k: its number, from 1, without gaps.
+        first_seq, last_seq: the entries it consumed.
+        rows: how many rows were fresh.
+        replayed: seqs of the replayed rows, int64 little-endian, in draw order.
+        lr: learning rate.
+        loss: mean loss of the fresh rows, in nats; NaN is kept as None.
+        correct: fresh rows answered correctly before they were learned; None where that has no meaning.
+        verdict: what the guard said.
+        digest: of the state after it, at the end of a group; set by `Ledger.commit`.
+    """
+
+    k: int
+    first_seq: int
+    last_seq: int
+    rows: int
+    replayed: bytes = b""
+    lr: float = 0.0
+    loss: float | None = None
+    correct: int | None = None
+    verdict: str = "keep"
+    digest: str | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Event:
+    """Something worth telling: a drift, a rollback, a consolidation."""
+
+    kind: str
+    body: Mapping[str, Any] = field(default_factory=dict)
+    at: float
+    n: int | None = None
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class SnapshotRow:
+    """A snapshot as its row in the ledger; its tensors are blobs that the manifest names.
+
+    Args:
+        k: the step after which it was taken; 0 is the genesis.
+        cursor: the learner's place in the journal, plain data.
+        manifest: the state, tensors replaced by references; see `manifest`.
+        digest: of the state.
+        environment: versions and threads it was computed with.
+        pinned: kept whatever the retention.
+    """
+
+    k: int
+    name: str | None = None
+    cursor: Mapping[str, Any]
+    manifest: Mapping[str, Any]
+    digest: str
+    environment: Mapping[str, Any]
+    created_at: float
+    pinned: bool = False
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Head:
+    """Where the ledger stands: the last committed step, its cursor and the digest of its state."""
+
+    k: int
+    cursor: Mapping[str, Any]
+    digest: str | None
+    at: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class CurvePoint:
+    """Steps first_k to last_k of the loss curve, averaged over their rows."""
+
+    first_k: int
+    last_k: int
+    rows: int
+    loss: float | None
+    correct: int | None

@@ -1,0 +1,82 @@
+"""Retention: the oldest bodies are dropped until the journal is within the bounds its user set.
+
+Ids, hashes and places stay, so that an old duplicate stays a duplicate and a later request to forget knows
+what can no longer be undone. Quarantined rows age and count like bodies.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import apsw
+
+from tenuto.store.admission import count
+from tenuto.store.database import set_meta
+from tenuto.store.records import Pruned
+from tenuto.store.schema import DROPPED, LIVE
+
+
+@dataclass(frozen=True, order=True, slots=True)
+class _Candidate:
+    received_at: float
+    key: int
+    size: int
+    fate: str
+
+
+def drop(
+    connection: apsw.Connection,
+    *,
+    through: int,
+    cutoff: float | None,
+    max_bytes: int | None,
+    pinned: Callable[[int], bool],
+) -> Pruned:
+    """Drop bodies received before `cutoff`, and the oldest until `max_bytes` hold the rest."""
+    before = float("-inf") if cutoff is None else cutoff
+    total: int = connection.execute("SELECT sum(bytes) FROM totals").get
+    excess = 0 if max_bytes is None else total - max_bytes
+    gone: list[_Candidate] = []
+    for candidate in heapq.merge(_bodies(connection, through), _quarantine(connection)):
+        if candidate.received_at >= before and excess <= 0:
+            break
+        if candidate.fate == "quarantined" or not pinned(candidate.key):
+            gone.append(candidate)
+            excess -= candidate.size
+    connection.execute("DELETE FROM idempotency WHERE received_at < ?", (before,))
+    return _delete(connection, gone)
+
+
+def _delete(connection: apsw.Connection, gone: list[_Candidate]) -> Pruned:
+    live = [candidate for candidate in gone if candidate.fate == "live"]
+    rows = [candidate for candidate in gone if candidate.fate == "quarantined"]
+    bodies = [(candidate.key,) for candidate in gone if candidate.fate != "quarantined"]
+    connection.executemany("DELETE FROM bodies WHERE seq = ?", bodies)
+    connection.executemany(
+        f"UPDATE entries SET status = {DROPPED} WHERE seq = ?", [(candidate.key,) for candidate in live]
+    )
+    connection.executemany("DELETE FROM quarantine WHERE n = ?", [(candidate.key,) for candidate in rows])
+    count(connection, "live", -len(live), -sum(candidate.size for candidate in live))
+    count(connection, "dropped", len(live), 0)
+    count(connection, "quarantined", -len(rows), -sum(candidate.size for candidate in rows))
+    if gone:
+        set_meta(connection, "moved", True)
+    return Pruned(
+        entries=len(live), quarantined=len(rows), body_bytes=sum(candidate.size for candidate in gone)
+    )
+
+
+def _bodies(connection: apsw.Connection, through: int) -> Iterator[_Candidate]:
+    for seq, at, size, status in connection.execute(
+        "SELECT seq, received_at, length(body), status FROM bodies JOIN entries USING (seq)"
+        " WHERE seq <= ? ORDER BY seq",
+        (through,),
+    ):
+        yield _Candidate(at, seq, size, "live" if status == LIVE else "forgotten")
+
+
+def _quarantine(connection: apsw.Connection) -> Iterator[_Candidate]:
+    for n, at, size in connection.execute("SELECT n, received_at, length(body) FROM quarantine ORDER BY n"):
+        yield _Candidate(at, n, size, "quarantined")

@@ -48,8 +48,7 @@ def uniform(seed: int, purpose: str, counters: NDArray[np.uint64]) -> NDArray[np
 def span(step: int, n: int, steps: int = 1) -> NDArray[np.uint64]:
     """The counters (steps, n) that belong to consecutive steps; no two steps share one."""
     starts = np.arange(step, step + steps, dtype=np.uint64) << _WIDTH
-    counters: NDArray[np.uint64] = starts[:, None] + np.arange(n, dtype=np.uint64)
-    return counters
+    return np.asarray(starts[:, None] + np.arange(n, dtype=np.uint64), dtype=np.uint64)
 
 
 def choose(seed: int, purpose: str, step: int, n: int, size: int, steps: int = 1) -> NDArray[np.int64]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from array import array
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -122,7 +123,7 @@ def test_the_curve_weighs_by_rows_and_never_exceeds_its_points(ledger: Ledger):
     curve = ledger.curve(50)
     assert len(curve) == 50
     assert (curve[0].first_k, curve[-1].last_k) == (1, 1000)
-    assert all(later.first_k == earlier.last_k + 1 for earlier, later in zip(curve, curve[1:], strict=False))
+    assert all(later.first_k == earlier.last_k + 1 for earlier, later in pairwise(curve))
     assert curve[10].loss == 1.0
     assert Ledger.curve(ledger, 2000)[5].loss == 1.0
 
@@ -158,7 +159,7 @@ TAMPERING = {
     "removed": "DELETE FROM audit WHERE n = 2",
     "cut": "DELETE FROM audit WHERE n = 3",
     "emptied": "DELETE FROM audit",
-    "swapped": "UPDATE audit SET n = CASE n WHEN 1 THEN -2 ELSE -1 END WHERE n < 3; UPDATE audit SET n = -n WHERE n < 0",
+    "swapped": "UPDATE audit SET n = n - 3 WHERE n < 3; UPDATE audit SET n = -n WHERE n < 0",
     "backdated": "UPDATE audit SET at = 0 WHERE n = 1",
 }
 

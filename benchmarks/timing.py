@@ -1,0 +1,58 @@
+"""CPU times that can be compared, and a table to print them in.
+
+Cases that are compared run in one process, in many short rounds whose order alternates, so that a
+slow moment of the machine falls on all of them alike; a case is the median of its rounds.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+Step = Callable[[], object]
+
+
+@dataclass(frozen=True, slots=True)
+class Times:
+    """Microseconds of CPU per step, one number per round."""
+
+    rounds: list[float]
+
+    @property
+    def median(self) -> float:
+        """The middle round."""
+        return statistics.median(self.rounds)
+
+    def over(self, floor: Times) -> tuple[float, float, float]:
+        """The ratio round by round: its median and its quartiles."""
+        low, middle, high = statistics.quantiles(
+            [a / b for a, b in zip(self.rounds, floor.rounds, strict=True)], method="inclusive"
+        )
+        return middle, low, high
+
+
+def interleave(cases: Mapping[str, Step], *, rounds: int, steps: int, warm: int = 10) -> dict[str, Times]:
+    """Time `steps` calls of every case in each round, after `warm` untimed ones; odd rounds go backwards."""
+    times: dict[str, list[float]] = {name: [] for name in cases}
+    for number in range(rounds):
+        for name in list(cases) if number % 2 == 0 else reversed(list(cases)):
+            step = cases[name]
+            for _ in range(warm):
+                step()
+            start = time.process_time()
+            for _ in range(steps):
+                step()
+            times[name].append((time.process_time() - start) / steps * 1e6)
+    return {name: Times(microseconds) for name, microseconds in times.items()}
+
+
+def table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Columns under their names: the first to the left, the others to the right."""
+    lines = [head, *rows]
+    widths = [max(len(line[i]) for line in lines) for i in range(len(head))]
+    return "\n".join(
+        "  ".join(cell.rjust(widths[i]) if i else cell.ljust(widths[i]) for i, cell in enumerate(line))
+        for line in lines
+    )

@@ -1,0 +1,41 @@
+# Two commands: `make run` shows it, `make test` proves it. Both set up what they need.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+export OMP_NUM_THREADS := 1
+export PYTHONHASHSEED := 0
+
+.PHONY: run test check unit crash bench contract-long clean
+
+run: $(VENV)/ready
+	$(BIN)/tenuto demo --out report.html
+
+test: check unit
+
+check: $(VENV)/ready
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+unit: $(VENV)/ready
+	$(BIN)/python -m pytest -n 2 --doctest-modules tenuto tests
+
+crash: $(VENV)/ready
+	$(BIN)/python -m tests.crash
+
+contract-long: $(VENV)/ready
+	TENUTO_LONG=1 $(BIN)/python -m pytest -n 2 tests/contract
+
+bench: $(VENV)/ready
+	$(BIN)/python -m benchmarks
+
+$(VENV)/ready: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tenuto needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) out report.html report.png

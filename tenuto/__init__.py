@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from tenuto.learner import Learner
     from tenuto.memory import ReplayBuffer
     from tenuto.methods import Recipe, Replay
+    from tenuto.session import Session
+    from tenuto.streams import open_stream
     from tenuto.types import (
         Batch,
         ConsolidationReport,
@@ -37,10 +39,12 @@ _HOMES = {
     "Recipe": "methods",
     "Replay": "methods",
     "ReplayBuffer": "memory",
+    "Session": "session",
     "SessionConfig": "config",
     "TenutoError": "errors",
     "Trace": "types",
     "Verdict": "types",
+    "open_stream": "streams",
 }
 
 __all__ = [
@@ -54,10 +58,12 @@ __all__ = [
     "Recipe",
     "Replay",
     "ReplayBuffer",
+    "Session",
     "SessionConfig",
     "TenutoError",
     "Trace",
     "Verdict",
+    "open_stream",
 ]
 
 

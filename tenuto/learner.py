@@ -26,6 +26,7 @@ from tenuto.types import (
     Batch,
     ConsolidationReport,
     Draw,
+    Label,
     OnlineExample,
     OnlineLearnerStats,
     Prediction,
@@ -34,6 +35,8 @@ from tenuto.types import (
 )
 
 FORMAT = 1
+CHANGEABLE = ("learning_rate", "replay_ratio", "passes")
+"""Settings that may change while a learner lives; they are part of its state."""
 
 
 class Learner:
@@ -168,6 +171,18 @@ class Learner:
             kept["logits"], kept["width"] = outputs, torch.full((n,), outputs.shape[1])
         return trace.kept(self.memory.add(self.task.groups(kept["targets"]), kept))
 
+    def configure(self, changes: Mapping[str, Any]) -> None:
+        """Change settings from the next step on.
+
+        Raises:
+            ConfigError: a setting cannot change while a learner lives.
+        """
+        for name in changes:
+            if name not in CHANGEABLE:
+                raise ConfigError(f"{name} cannot change in a living learner; {', '.join(CHANGEABLE)} can")
+        self.config = self.config.but(**changes)
+        self.optimizer.learning_rate = self.config.learning_rate
+
     # Consolidation ---------------------------------------------------------------------------
 
     def consolidate(self) -> ConsolidationReport:
@@ -207,6 +222,13 @@ class Learner:
                 "there is no model yet: it is made for the first row's shape, so learn a row first"
             )
         return self._body
+
+    def fixed_labels(self) -> frozenset[Label] | None:
+        """The only labels it can take, where that is settled before the first row; None: any."""
+        if self.config.task != "classification" or self.config.head != "fixed":
+            return None
+        width = self._body.width or 0 if self._body is not None else 0
+        return frozenset(self.config.classes or range(width)) or None
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -274,6 +296,7 @@ class Learner:
         if self._body is not None:
             self._body.load_state(state["model"])
         self._shape = None if shape is None else tuple(shape)
+        self.configure(state["settings"])
         self.task.load_state(state["task"])
         self.optimizer.load_state(state["optimizer"])
         self.guard.load_state(state["guard"])
@@ -299,6 +322,7 @@ class Learner:
             "memory": None if self.memory is None else self.memory.state(),
             "parts": {name: part.state() for name, part in self._parts.items()},
             "counters": {name: getattr(self, name) for name in _COUNTERS},
+            "settings": {name: getattr(self.config, name) for name in CHANGEABLE},
             "domains": dict(self._domains),
             "running_loss": self._loss.value,
         }

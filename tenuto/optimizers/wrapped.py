@@ -31,6 +31,7 @@ class Wrapped:
 
     def __init__(self, factory: Callable[[list[Parameter]], TorchOptimizer]) -> None:
         self._factory = factory
+        self.learning_rate = 0.0
         self._shadow: dict[str, Parameter] = {}
         self._torch: TorchOptimizer | None = None
         self._kept: dict[str, dict[str, Any]] = {}

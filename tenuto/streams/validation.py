@@ -66,7 +66,7 @@ class Schema:
     width: int | None = None
 
     @classmethod
-    def of(cls, example: OnlineExample, task: Task = "classification", kind: Kind = "number") -> Schema:
+    def of(cls, example: OnlineExample, task: str = "classification", kind: Kind = "number") -> Schema:
         """The schema of rows like `example`.
 
         Raises:
@@ -78,11 +78,12 @@ class Schema:
                 f"task {task!r} with kind {kind!r} is unknown; "
                 "tasks are classification and regression, kinds number and int"
             )
+        known: Task = "regression" if task == "regression" else "classification"
         try:
             shape = as_array(example.input).shape
             target = as_target(example.target)
             width = len(target) if isinstance(target, list) else None
-            schema = cls(task=task, shape=shape, kind=kind, target=_kind(target, task), width=width)
+            schema = cls(task=known, shape=shape, kind=kind, target=_kind(target, known), width=width)
         except ExampleError as error:
             raise _refused(example, error) from error
         schema.check(example)

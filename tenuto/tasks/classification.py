@@ -97,12 +97,12 @@ class Classification:
         return Prediction(labels, outputs, known.softmax(1), tuple(classes))
 
     def state(self) -> State:
-        """The labels in column order."""
-        return {"classes": list(self.classes)}
+        """The labels in column order, and the columns there were before any label."""
+        return {"classes": list(self.classes), "columns": self.columns}
 
     def load_state(self, state: State) -> None:
         """Take saved labels."""
-        self.classes, self._column = [], {}
+        self.classes, self._column, self.columns = [], {}, int(state["columns"])
         self.grow(state["classes"])
 
     def _check(self, new: dict[Any, None]) -> None:

@@ -1,0 +1,140 @@
+"""What a home was made with, and whether what is given now agrees with it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+from torch import nn
+
+from tenuto.config import OnlineLearnerConfig, SessionConfig
+from tenuto.errors import ConfigError, HomeMissing
+from tenuto.learner import CHANGEABLE, Learner
+from tenuto.models import spec
+from tenuto.store.disk import Disk
+from tenuto.store.home import Home
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Blueprint:
+    """The learner a home holds, as plain data.
+
+    Args:
+        model: a model's name, or the class of a module that must be passed in.
+        config, method, options: the learner's.
+        settings: how the home is kept.
+    """
+
+    model: str
+    config: OnlineLearnerConfig
+    method: str
+    options: Mapping[str, Any]
+    settings: SessionConfig
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Self:
+        """From plain data."""
+        return cls(
+            model=plain["model"],
+            config=OnlineLearnerConfig.of(plain["config"]),
+            method=plain["method"],
+            options=plain["options"],
+            settings=SessionConfig.of(plain["settings"]),
+        )
+
+    def to_plain(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "model": self.model,
+            "config": self.config.to_plain(),
+            "method": self.method,
+            "options": dict(self.options),
+            "settings": self.settings.to_plain(),
+        }
+
+    def maker(self, model: nn.Module | str | None) -> Callable[[], Learner]:
+        """Makes the learner of this home, before its first row.
+
+        Raises:
+            ConfigError: the home holds a module of the user's, and none was passed in.
+        """
+        if not isinstance(model, nn.Module) and self.model.startswith("module "):
+            raise ConfigError(f"this home learns {self.model}: pass that module when opening it")
+
+        def make() -> Learner:
+            module, config = (
+                (model, self.config) if isinstance(model, nn.Module) else spec.load(self.model, self.config)
+            )
+            return Learner(module, config, method=self.method, options=self.options)
+
+        return make
+
+
+def name(model: nn.Module | str | None) -> str:
+    """A model as a blueprint names it.
+
+    >>> name(None), name("mlp:32"), name(nn.Linear(1, 1))
+    ('mlp', 'mlp:32', 'module torch.nn.modules.linear.Linear')
+    """
+    if isinstance(model, nn.Module):
+        return f"module {type(model).__module__}.{type(model).__qualname__}"
+    return model or "mlp"
+
+
+def agree(
+    path: str | Path,
+    model: nn.Module | str | None,
+    config: OnlineLearnerConfig | None,
+    method: str | None,
+    options: Mapping[str, Any] | None,
+    settings: SessionConfig | None,
+    *,
+    vfs: str | None = None,
+    disk: Disk | None = None,
+) -> tuple[Home, Blueprint]:
+    """Open the home at `path`, or make it; its blueprint, with the settings given now.
+
+    Raises:
+        ConfigError: the home was made with another model, method or setting that cannot change.
+    """
+    wanted = Blueprint(
+        model=name(model),
+        config=config or OnlineLearnerConfig(),
+        method=method or "er",
+        options=options or {},
+        settings=settings or SessionConfig(),
+    )
+    try:
+        home = Home.open(path, vfs=vfs, disk=disk)
+    except HomeMissing:
+        wanted.maker(model)()
+        return Home.create(path, config=wanted.to_plain(), vfs=vfs, disk=disk), wanted
+    try:
+        made = Blueprint.of(home.config)
+        given = {"model": model, "config": config, "method": method, "options": options}
+        for part, value in given.items():
+            if value is not None:
+                _same(path, part, getattr(made, part), getattr(wanted, part))
+        if settings is not None and settings != made.settings:
+            made = Blueprint.of({**made.to_plain(), "settings": settings.to_plain()})
+            home.ledger.configure(made.to_plain())
+        return home, made
+    except BaseException:
+        home.close()
+        raise
+
+
+def _same(path: str | Path, part: str, made: Any, given: Any) -> None:
+    if part == "config":
+        mine, other = made.to_plain(), given.to_plain()
+        fixed = [key for key in mine if key not in CHANGEABLE and mine[key] != other[key]]
+        if not fixed:
+            return
+        part, made, given = fixed[0], mine[fixed[0]], other[fixed[0]]
+    if made != given:
+        raise ConfigError(
+            f"the home at {path} was made with {part} {made!r}, not {given!r}: "
+            "leave the option out, or choose another home"
+        )

@@ -1,0 +1,132 @@
+"""The fold: a learner walking the journal, one piece of work at a time.
+
+    state_k = learn(state_{k-1}, work_k),   work from the agenda
+
+Every change of the state is a step with a number of its own, consolidations included. Beside the
+learner the fold keeps provenance: which entry of the journal lies in which slot of memory.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import torch
+
+import tenuto
+from tenuto.errors import ExampleError
+from tenuto.learner import Learner
+from tenuto.store.agenda import Agenda, Cursor, Order, Return, Rows
+from tenuto.store.journal import Journal
+from tenuto.store.records import Entry, Step
+from tenuto.streams.encoding import collate
+from tenuto.types import Batch, Trace
+
+
+class Fold:
+    """A learner at step k of a journal.
+
+    Args:
+        learner: in the state of step k.
+        journal: what it walks.
+        k: steps behind it.
+        cursor: its place.
+        memory: the entry in each slot of its memory.
+    """
+
+    def __init__(
+        self, learner: Learner, journal: Journal, *, k: int, cursor: Cursor, memory: Mapping[int, int]
+    ) -> None:
+        self.learner = learner
+        self.k = k
+        self.agenda = Agenda(journal, cursor, learner.config.batch_size)
+        self.changed: dict[int, int | None] = {}
+        self._origin = np.zeros(max(memory, default=-1) + 1, dtype=np.int64)
+        for slot, seq in memory.items():
+            self._origin[slot] = seq
+
+    @property
+    def cursor(self) -> Cursor:
+        """The place in the journal."""
+        return self.agenda.cursor
+
+    @property
+    def memory(self) -> dict[int, int]:
+        """The entry in each slot: slot -> seq."""
+        held = 0 if self.learner.memory is None else len(self.learner.memory)
+        return dict(enumerate(self._origin[:held].tolist()))
+
+    def advance(self) -> Step | Return | None:
+        """Do the next piece of work: its step, or the place to return to, or None where there is none."""
+        match self.agenda.next():
+            case Rows(entries):
+                return self._learn(entries)
+            case Order(entry):
+                return self._obey(entry)
+            case other:
+                return other
+
+    def _learn(self, entries: list[Entry]) -> Step:
+        learner, n = self.learner, len(entries)
+        first, last = entries[0].seq, entries[-1].seq
+        numbers = learner.config.task == "regression"
+        self.k += 1
+        try:
+            batch = collate([entry.body or b"" for entry in entries], numbers=numbers)
+            trace = learner.learn_batch(batch)
+        except ExampleError as error:
+            return Step(k=self.k, first_seq=first, last_seq=last, rows=0, verdict=f"refused: {error}")
+        if not trace.verdict.keeps:
+            verdict = f"{trace.verdict.ruling}: {trace.verdict.reason}"
+            return Step(k=self.k, first_seq=first, last_seq=last, rows=0, verdict=verdict)
+        self._trace(entries, trace)
+        return Step(
+            k=self.k,
+            first_seq=first,
+            last_seq=last,
+            rows=n,
+            replayed=self._replayed(trace.batch),
+            lr=learner.config.learning_rate,
+            loss=trace.loss,
+            correct=self._correct(trace, n),
+        )
+
+    def _obey(self, entry: Entry) -> Step:
+        self.k += 1
+        if entry.kind == "consolidate":
+            self.learner.consolidate()
+        else:
+            self.learner.configure(entry.plain())
+        return Step(k=self.k, first_seq=entry.seq, last_seq=entry.seq, rows=0, verdict=entry.kind)
+
+    def _trace(self, entries: list[Entry], trace: Trace) -> None:
+        for entry, slot in zip(entries, trace.slots or (), strict=bool(trace.slots)):
+            if slot >= 0:
+                if slot >= len(self._origin):
+                    self._origin = np.resize(self._origin, max(1024, 2 * slot))
+                self._origin[slot] = self.changed[slot] = entry.seq
+
+    def _replayed(self, batch: Batch) -> bytes:
+        return b"".join(self._origin[draw.slots.numpy()].tobytes() for draw in batch.draws.values())
+
+    def _correct(self, trace: Trace, n: int) -> int | None:
+        if self.learner.config.task != "classification":
+            return None
+        return int(self.learner.task.hits(trace.estimate.outputs[:n], trace.batch.targets[:n]).sum())
+
+
+def environment() -> dict[str, Any]:
+    """What a bit-exact replay depends on: code, torch, the CPU's capability, threads.
+
+    >>> sorted(environment())
+    ['cpu', 'machine', 'tenuto', 'threads', 'torch']
+    """
+    return {
+        "tenuto": tenuto.__version__,
+        "torch": torch.__version__,
+        "cpu": torch.backends.cpu.get_cpu_capability(),
+        "machine": platform.machine(),
+        "threads": torch.get_num_threads(),
+    }

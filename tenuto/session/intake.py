@@ -1,0 +1,93 @@
+"""The intake: rows are validated, encoded and acknowledged; bad ones are set apart with the reason."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from tenuto.errors import ExampleError, MalformedRow
+from tenuto.learner import Learner
+from tenuto.store.journal import Journal
+from tenuto.store.records import Receipt, Refused, Row
+from tenuto.streams import Chunk
+from tenuto.streams.encoding import decode, encode
+from tenuto.streams.validation import Schema
+from tenuto.types import OnlineExample
+
+
+class Intake:
+    """Rows on their way into a journal.
+
+    The first row fixes what the others must be: one shape, one kind of target.
+
+    Args:
+        journal: where they are acknowledged.
+        learner: asked which labels it can take.
+    """
+
+    def __init__(self, journal: Journal, learner: Learner) -> None:
+        self._journal = journal
+        self._task = learner.config.task
+        self._labels = learner.fixed_labels()
+        self._schema = self._known()
+
+    def chunk(self, chunk: Chunk, fingerprint: str | None, *, strict: bool) -> Receipt:
+        """Acknowledge a chunk of a stream with how far it was read.
+
+        Raises:
+            ExampleError: the first bad row, under `strict`; the rows before it are acknowledged.
+        """
+        rows: list[Row] = []
+        refused: list[Refused] = []
+        raw = iter(chunk.raw or ())
+        for offset, row in enumerate(chunk.rows, start=chunk.offset):
+            try:
+                rows.append(self._row(row, chunk.source, offset))
+            except ExampleError as error:
+                text = next(raw, b"") if isinstance(row, MalformedRow) else _written(row)
+                if strict:
+                    self._append(chunk.source, offset, fingerprint, rows, refused)
+                    raise
+                id = None if isinstance(row, MalformedRow) else row.id
+                refused.append(Refused(body=text, id=id, source_offset=offset, reason=str(error)))
+        return self._append(chunk.source, chunk.end, fingerprint, rows, refused)
+
+    def _append(
+        self, source: str, end: int, fingerprint: str | None, rows: list[Row], refused: list[Refused]
+    ) -> Receipt:
+        return self._journal.append(rows, source=source, offset=end, fingerprint=fingerprint, refused=refused)
+
+    def _row(self, row: OnlineExample | MalformedRow, source: str, offset: int) -> Row:
+        if isinstance(row, MalformedRow):
+            raise row
+        if self._schema is None:
+            self._schema = Schema.of(row, self._task)
+        self._schema.check(row)
+        if self._labels is not None and row.target not in self._labels:
+            raise ExampleError(
+                f"row {row.id or f'{source}:{offset}'!r}: label {row.target!r} is not one of the head's "
+                f"{len(self._labels)} fixed classes; use head='grow', or list it in classes"
+            )
+        return Row(
+            body=encode(row),
+            id=row.id,
+            source_offset=offset,
+            principal=row.principal,
+            derived_from=row.derived_from,
+        )
+
+    def _known(self) -> Schema | None:
+        """The schema of the first row that is still kept."""
+        first = self._journal.examples(limit=1)
+        return Schema.of(decode(first[0].body or b""), self._task) if first else None
+
+
+def listed(examples: Sequence[OnlineExample], source: str, offset: int) -> Chunk:
+    """Examples of a program as a chunk of a stream."""
+    return Chunk(source=source, offset=offset, rows=list(examples), raw=None)
+
+
+def _written(row: OnlineExample) -> bytes:
+    try:
+        return encode(row)
+    except ExampleError:
+        return repr(row.input).encode(errors="replace")

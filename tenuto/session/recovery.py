@@ -1,0 +1,147 @@
+"""Coming back: from the newest snapshot that verifies, through the journal, to where the ledger stands.
+
+The same walk serves three ends. After a crash it redoes the steps that no snapshot holds and asserts
+the digest. After a reset or a forgetting it starts from a snapshot that never saw what must go. And
+`verify` walks the whole kept log on the side and compares every recorded digest.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from tenuto.errors import CorruptHome, OutOfReach
+from tenuto.learner import Learner
+from tenuto.session.fold import Fold, environment
+from tenuto.store.agenda import Cursor
+from tenuto.store.home import Home
+from tenuto.store.records import SnapshotRow, Step
+
+Make = Callable[[], Learner]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Verified:
+    """What re-running the log found.
+
+    Args:
+        first, last: the steps walked.
+        compared: digests compared.
+        differs: the first step whose digest differs, or None.
+        exact: False where this machine or code differs from the one that learned, so bits may differ.
+    """
+
+    first: int
+    last: int
+    compared: int
+    differs: int | None
+    exact: bool
+
+    @property
+    def holds(self) -> bool:
+        """Was every digest met?"""
+        return self.differs is None
+
+
+def load(home: Home, make: Make, row: SnapshotRow) -> Fold:
+    """The fold as it stood at a snapshot."""
+    restored = home.snapshots.read(row)
+    learner = make()
+    learner.load_state(restored.state)
+    obeyed = home.ledger.head.cursor.get("obeyed", 0)
+    cursor = Cursor.of({**row.cursor, "obeyed": obeyed})
+    return Fold(learner, home.journal, k=row.k, cursor=cursor, memory=restored.memory)
+
+
+def recover(home: Home, make: Make) -> tuple[Fold, bool]:
+    """The fold where the ledger stands, and whether it is bit-exact there.
+
+    Raises:
+        CorruptHome: no snapshot verifies, or the digest does not match on the machine that made it.
+    """
+    head = home.ledger.head
+    row = sound(home, (row for row in home.snapshots.list() if row.k <= head.k))
+    fold = load(home, make, row)
+    exact = same_machine(row)
+    for step in _walk(fold, head.k):
+        del step
+    if exact and head.digest is not None and fold.learner.digest() != head.digest:
+        raise CorruptHome(
+            f"step {head.k} of {home.path} comes back with another digest than it was committed with; "
+            f"run `tenuto verify` to find where they part"
+        )
+    return fold, exact
+
+
+def verify(home: Home, make: Make) -> Verified:
+    """Re-run the log from the oldest kept snapshot and compare every digest; the home is not changed."""
+    rows = home.snapshots.list()
+    if not rows:
+        raise CorruptHome(f"{home.path} holds no snapshot to verify from")
+    fold, head = load(home, make, rows[-1]), home.ledger.head
+    exact = all(same_machine(row) for row in rows)
+    compared, first = 0, fold.k
+    for step, recorded in zip(_walk(fold, head.k), _recorded(home, first), strict=True):
+        digest = recorded.digest
+        compared += digest is not None
+        if (digest is not None and fold.learner.digest() != digest) or _place(step) != _place(recorded):
+            return Verified(first=first, last=step.k, compared=compared, differs=step.k, exact=exact)
+    return Verified(first=first, last=head.k, compared=compared, differs=None, exact=exact)
+
+
+def unseen(home: Home, seqs: Iterable[int]) -> SnapshotRow:
+    """The newest sound snapshot that never saw any of these entries.
+
+    Raises:
+        OutOfReach: none is kept, or the journal no longer holds what came after it.
+    """
+    wanted = set(seqs)
+    rows = [row for row in home.snapshots.list() if not saw(Cursor.of(row.cursor), wanted)]
+    if rows:
+        return sound(home, rows)
+    raise OutOfReach(
+        f"entry {min(wanted)} was learned before the oldest kept snapshot, so the model cannot be rebuilt "
+        "without it; keep more snapshots or the whole journal (journal_max_age, journal_max_bytes) "
+        "to be able to forget further back"
+    )
+
+
+def sound(home: Home, rows: Iterable[SnapshotRow]) -> SnapshotRow:
+    """The first of some snapshots that verifies. Raises CorruptHome."""
+    for row in rows:
+        with suppress(CorruptHome):
+            home.snapshots.verify(row)
+            return row
+    raise CorruptHome(f"no snapshot of {home.path} can be read; restore the directory from a copy")
+
+
+def saw(cursor: Cursor, seqs: Iterable[int]) -> bool:
+    """Has a learner at this place read any of these entries?"""
+    return any(seq <= cursor.seq or seq in cursor.taken for seq in seqs)
+
+
+def same_machine(row: SnapshotRow) -> bool:
+    """Was the snapshot made where its bits come back the same?"""
+    return dict(row.environment) == environment()
+
+
+def _walk(fold: Fold, k: int) -> Iterable[Step]:
+    while fold.k < k:
+        step = fold.advance()
+        if not isinstance(step, Step):
+            raise CorruptHome(
+                f"the journal ends at step {fold.k}, but step {k} was committed from it; "
+                "ingest.db is older than state.db: restore both from the same copy"
+            )
+        yield step
+
+
+def _recorded(home: Home, after: int) -> Iterable[Step]:
+    while steps := home.ledger.steps(after=after):
+        yield from steps
+        after = steps[-1].k
+
+
+def _place(step: Step) -> tuple[int, int, bytes]:
+    return (step.first_seq, step.last_seq, step.replayed)

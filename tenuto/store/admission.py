@@ -219,8 +219,8 @@ def command(
     except (TypeError, OverflowError) as error:
         raise ConfigError(f"command {kind!r}: its body must be plain data: {error}") from error
     connection.execute(
-        "INSERT INTO entries(kind, command, received_at, after, status) VALUES (?, ?, ?, ?, ?)",
-        (kind, encoded, at, after, LIVE),
+        "INSERT INTO entries(kind, command, sha256, received_at, after, status) VALUES (?, ?, ?, ?, ?, ?)",
+        (kind, encoded, sha256(encoded).digest(), at, after, LIVE),
     )
     count(connection, "commands", 1, 0)
     return connection.last_insert_rowid()

@@ -12,11 +12,12 @@ import apsw
 import msgspec
 
 from tenuto.errors import ConfigError, StoreError
-from tenuto.store.database import Row, pack, set_meta
+from tenuto.store.database import Row, pack, seal, set_meta
 from tenuto.store.records import Event, Head, SnapshotRow, Step
 
 STEP = ", ".join(Step.__struct_fields__)
-SNAPSHOT = ", ".join(SnapshotRow.__dataclass_fields__)
+COLUMNS = ("k", "name", "cursor", "manifest", "digest", "environment", "created_at")
+SNAPSHOT = ", ".join((*COLUMNS, "pinned", "seal"))
 PACKED = ("cursor", "manifest", "environment")
 NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 
@@ -55,17 +56,20 @@ def write_snapshot(connection: apsw.Connection, row: SnapshotRow) -> None:
         check_name(row.name)
         if connection.execute("SELECT 1 FROM snapshots WHERE name = ?", (row.name,)).get is not None:
             raise ConfigError(f"a snapshot named {row.name!r} is there already. Choose another name")
-    marks = ", ".join("?" for _ in SnapshotRow.__dataclass_fields__)
-    fields = {name: getattr(row, name) for name in SnapshotRow.__dataclass_fields__}
-    packed = fields | {name: pack(fields[name]) for name in PACKED}
-    connection.execute(f"INSERT INTO snapshots({SNAPSHOT}) VALUES ({marks})", tuple(packed.values()))
+    packed = tuple(pack(getattr(row, name)) if name in PACKED else getattr(row, name) for name in COLUMNS)
+    marks = ", ".join("?" for _ in COLUMNS)
+    connection.execute(
+        f"INSERT INTO snapshots({SNAPSHOT}) VALUES ({marks}, ?, ?)", (*packed, row.pinned, seal(*packed))
+    )
 
 
 def read_snapshot(row: Row) -> SnapshotRow:
-    """A snapshot from its row."""
-    fields = dict(zip(SnapshotRow.__dataclass_fields__, row, strict=True))
-    plain = {name: json.loads(fields[name]) for name in PACKED}
-    return SnapshotRow(**(fields | plain | {"pinned": bool(fields["pinned"])}))
+    """A snapshot from its row; one that does not match its seal is not `sound`."""
+    *packed, pinned, sealed = row
+    sound = sealed == seal(*packed)
+    fields = dict(zip(COLUMNS, packed, strict=True))
+    plain = {name: json.loads(fields[name]) if sound else {} for name in PACKED}
+    return SnapshotRow(**(fields | plain), pinned=bool(pinned), sound=sound)
 
 
 def write_events(connection: apsw.Connection, events: Iterable[Event]) -> None:

@@ -12,6 +12,7 @@ import ctypes
 import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -101,6 +102,11 @@ class Database:
         with self._translate(writing=False):
             return self._connection.execute(sql, bindings).fetchall()
 
+    def walk(self, sql: str, bindings: Sequence[Value] = ()) -> Iterator[Row]:
+        """The rows of a query one by one, for results too large to hold."""
+        with self._translate(writing=False):
+            yield from self._connection.execute(sql, bindings)
+
     def row(self, sql: str, bindings: Sequence[Value] = ()) -> Row | None:
         """The first row of a query, or None."""
         with self._translate(writing=False):
@@ -113,8 +119,12 @@ class Database:
 
     def meta(self, key: str) -> Any:
         """Plain data kept under a key of the meta table, or None."""
-        text = self.value("SELECT value FROM meta WHERE key = ?", (key,))
-        return None if text is None else json.loads(text)
+        row = self.row("SELECT value, seal FROM meta WHERE key = ?", (key,))
+        if row is None:
+            return None
+        if row[1] != seal(key, row[0]):
+            raise CorruptHome(f"{self.path}: {key!r} of its meta table does not match its seal. {RESTORE}")
+        return json.loads(row[0])
 
     def reclaim(self) -> None:
         """Give freed pages back to the file system."""
@@ -171,10 +181,13 @@ class Database:
 
 def set_meta(connection: apsw.Connection, key: str, value: Any) -> None:
     """Keep plain data under a key, within the caller's transaction."""
-    connection.execute(
-        "INSERT INTO meta(key, value) VALUES (?, ?) ON CONFLICT(key) DO UPDATE SET value = excluded.value",
-        (key, pack(value)),
-    )
+    text = pack(value)
+    connection.execute("INSERT OR REPLACE INTO meta VALUES (?, ?, ?)", (key, text, seal(key, text)))
+
+
+def seal(*fields: Value) -> str:
+    """A hash over fields of a row, to tell when the disk has changed one of them."""
+    return sha256(json.dumps(fields).encode()).hexdigest()
 
 
 def pack(plain: Any) -> str:

@@ -1,87 +1,24 @@
 """The one module that writes files: whole files, durable when `write` returns, never half visible.
 
 The order is the guarantee: temporary file, write, fsync, rename, fsync of the directory; a directory
-made on the way is fsynced in its parent before anything is put into it. `System` is the boundary below
-that order, so that a simulated disk can lose, tear or reorder exactly what a power cut may.
+made on the way is fsynced in its parent before anything is put into it.
 """
 
 from __future__ import annotations
 
 import errno
-import fcntl
-import os
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Protocol
 
 from tenuto.errors import CorruptHome, OutOfSpace, StoreError
+from tenuto.store.system import Posix, System
 
 TEMPORARY = ".tmp"
 GROUP = 64
 """Files written side by side before their fsyncs: the file system commits its log once for many."""
 REFUSALS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EROFS}
 Content = tuple[bytes | memoryview, ...]
-
-
-class System(Protocol):
-    """The calls a disk is made of. Failures are OSErrors."""
-
-    def read(self, path: Path) -> bytes: ...
-    def create(self, path: Path) -> int: ...
-    def write(self, file: int, data: bytes | memoryview) -> int: ...
-    def fsync(self, file: int) -> None: ...
-    def close(self, file: int) -> None: ...
-    def rename(self, old: Path, new: Path) -> None: ...
-    def unlink(self, path: Path) -> None: ...
-    def mkdir(self, path: Path) -> None: ...
-    def fsync_dir(self, path: Path) -> None: ...
-    def listdir(self, path: Path) -> list[str]: ...
-    def exists(self, path: Path) -> bool: ...
-
-
-class Posix:
-    """The operating system's own calls."""
-
-    def read(self, path: Path) -> bytes:
-        return path.read_bytes()
-
-    def create(self, path: Path) -> int:
-        return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
-
-    def write(self, file: int, data: bytes | memoryview) -> int:
-        return os.write(file, data)
-
-    def fsync(self, file: int) -> None:
-        if hasattr(fcntl, "F_FULLFSYNC"):
-            fcntl.fcntl(file, fcntl.F_FULLFSYNC)
-        else:
-            os.fsync(file)
-
-    def close(self, file: int) -> None:
-        os.close(file)
-
-    def rename(self, old: Path, new: Path) -> None:
-        os.rename(old, new)
-
-    def unlink(self, path: Path) -> None:
-        os.unlink(path)
-
-    def mkdir(self, path: Path) -> None:
-        os.mkdir(path)
-
-    def fsync_dir(self, path: Path) -> None:
-        file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-        try:
-            self.fsync(file)
-        finally:
-            os.close(file)
-
-    def listdir(self, path: Path) -> list[str]:
-        return os.listdir(path)
-
-    def exists(self, path: Path) -> bool:
-        return path.exists()
 
 
 class Fuse:
@@ -146,19 +83,22 @@ class Disk:
                 group = []
         self._write_group(group)
 
-    def settle(self, folder: Path) -> None:
-        """Make durable a folder and what this process finds in it.
+    def settle(self, *folders: Path) -> None:
+        """Make folders durable, made where missing, and what this process finds in them.
 
         A file or folder left by a process that died between its rename and its fsync is seen, but a
         power cut may still take it.
         """
-        if folder in self._settled:
+        new = [folder for folder in folders if folder not in self._settled]
+        if not new:
             return
-        with self._writing(folder):
-            self._make(folder)
-            self.system.fsync_dir(folder)
-            self.system.fsync_dir(folder.parent)
-        self._settled.add(folder)
+        with self._writing(new[0]):
+            found = [folder for folder in new if self.system.exists(folder)]
+            for folder in new:
+                self._make(folder)
+            for folder in {**dict.fromkeys(found), **dict.fromkeys(folder.parent for folder in new)}:
+                self.system.fsync_dir(folder)
+        self._settled.update(new)
 
     def delete(self, path: Path) -> None:
         """Remove a file; one that is gone already is no error. Not durable by itself."""
@@ -188,15 +128,14 @@ class Disk:
 
     def _make(self, folder: Path) -> None:
         if not self.system.exists(folder):
-            self._make(folder.parent)
+            if not self.system.exists(folder.parent):
+                self._make(folder.parent)
+                self.system.fsync_dir(folder.parent.parent)
             with suppress(FileExistsError):
                 self.system.mkdir(folder)
-            self.system.fsync_dir(folder.parent)
 
     def _write_group(self, group: list[tuple[Path, Content]]) -> None:
-        folders = {path.parent: None for path, _ in group}
-        for folder in folders:
-            self.settle(folder)
+        self.settle(*dict.fromkeys(path.parent for path, _ in group))
         started: list[Path] = []
         try:
             self._replace(group, started)
@@ -222,12 +161,12 @@ class Disk:
             for temporary, (path, _) in zip(tuple(started), group, strict=True):
                 self.system.rename(temporary, path)
                 started.remove(temporary)
-            for folder in {path.parent: None for path, _ in group}:
+            for folder in dict.fromkeys(path.parent for path, _ in group):
                 self.system.fsync_dir(folder)
 
     def _fill(self, file: int, content: Content) -> None:
         for part in content:
-            rest = memoryview(part).cast("B")
+            rest = memoryview(part)
             while rest:
                 rest = rest[self.system.write(file, rest) :]
 

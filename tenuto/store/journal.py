@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from tenuto.errors import MalformedRow
+from tenuto.errors import CorruptHome, MalformedRow
 from tenuto.store import admission, forgetting, idempotency, retention
 from tenuto.store.database import Database, set_meta
-from tenuto.store.disk import Fuse
+from tenuto.store.disk import RESTORE, Fuse
 from tenuto.store.format import settle
 from tenuto.store.records import Entry, Erased, Pruned, Quarantined, Receipt, Refused, Row, Source
 from tenuto.store.schema import ENTRY, EXAMPLE, INGEST, LIVE
@@ -125,13 +126,11 @@ class Journal:
 
     def fetch(self, seqs: Iterable[int]) -> list[Entry]:
         """The entries with these seqs, in the order asked for; unknown seqs are left out."""
-        found = (self.database.row(f"{ENTRY} seq = ?", (seq,)) for seq in seqs)
-        return [Entry(*row) for row in found if row is not None]
+        return [entry for seq in seqs for entry in self._entries("seq = ?", (seq,), 1)]
 
     def lookup(self, id: str) -> Entry | None:
         """The entry with this id, whatever its status."""
-        row = self.database.row(f"{ENTRY} id = ?", (id,))
-        return None if row is None else Entry(*row)
+        return next(iter(self._entries("id = ?", (id,), 1)), None)
 
     @property
     def last_seq(self) -> int:
@@ -236,6 +235,10 @@ class Journal:
             self.database.reclaim()
         return pruned
 
-    def _entries(self, where: str, bindings: tuple[int, ...], limit: int) -> list[Entry]:
+    def _entries(self, where: str, bindings: tuple[int | str, ...], limit: int) -> list[Entry]:
         rows = self.database.rows(f"{ENTRY} {where} ORDER BY seq LIMIT ?", (*bindings, limit))
-        return [Entry(*row) for row in rows]
+        entries = [Entry(*row) for row in rows]
+        for entry in entries:
+            if entry.body is not None and sha256(entry.body).digest() != entry.sha256:
+                raise CorruptHome(f"{self.database.path}: entry {entry.seq} is not what was sent. {RESTORE}")
+        return entries

@@ -46,6 +46,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         body: None once forgotten or dropped.
         after: of a command, the seq it takes effect after; None: where it stands.
         status: "live", "dropped" (by retention) or "forgotten" (on purpose).
+        sha256: of the body, while it is kept.
     """
 
     seq: int
@@ -58,6 +59,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     received_at: float
     after: int | None
     status: str
+    sha256: bytes | None
 
     def plain(self) -> dict[str, Any]:
         """The plain data of a command."""
@@ -180,6 +182,7 @@ class SnapshotRow:
         digest: of the state.
         environment: versions and threads it was computed with.
         pinned: kept whatever the retention.
+        sound: False: its row in the ledger does not match its seal; it is passed over.
     """
 
     k: int
@@ -190,6 +193,7 @@ class SnapshotRow:
     environment: Mapping[str, Any]
     created_at: float
     pinned: bool = False
+    sound: bool = True
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

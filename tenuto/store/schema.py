@@ -13,7 +13,7 @@ LIVE, DROPPED, FORGOTTEN = 0, 1, 2
 """An entry's status as it is stored: numbers whose rows do not grow when it changes."""
 
 INGEST = """
-CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL, seal TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE entries(
     seq INTEGER PRIMARY KEY, id TEXT UNIQUE, kind TEXT NOT NULL, sha256 BLOB, source TEXT,
     source_offset INTEGER, principal TEXT, received_at REAL NOT NULL, after INTEGER, command BLOB,
@@ -35,20 +35,23 @@ INSERT INTO totals VALUES
 """
 
 ENTRY = f"""SELECT
-    seq, id, kind, CASE status WHEN {LIVE} THEN coalesce(body, command) END, source, source_offset, principal,
-    received_at, after, CASE status WHEN {LIVE} THEN 'live' WHEN {DROPPED} THEN 'dropped' ELSE 'forgotten' END
+    seq, id, kind, CASE status WHEN {LIVE} THEN coalesce(body, command) END, source, source_offset,
+    principal, received_at, after,
+    CASE status WHEN {LIVE} THEN 'live' WHEN {DROPPED} THEN 'dropped' ELSE 'forgotten' END,
+    CASE status WHEN {LIVE} THEN sha256 END
     FROM entries LEFT JOIN bodies USING (seq) WHERE"""
 """Selects the fields of an `Entry`, in order."""
 
 STATE = """
-CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
+CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL, seal TEXT NOT NULL) WITHOUT ROWID;
 CREATE TABLE steps(
     k INTEGER PRIMARY KEY, first_seq INTEGER, last_seq INTEGER, rows INTEGER NOT NULL, replayed BLOB NOT NULL,
     lr REAL NOT NULL, loss REAL, correct INTEGER, verdict TEXT NOT NULL, digest TEXT);
 CREATE TABLE memory(slot INTEGER PRIMARY KEY, seq INTEGER NOT NULL);
 CREATE TABLE snapshots(
     k INTEGER PRIMARY KEY, name TEXT UNIQUE, cursor TEXT NOT NULL, manifest TEXT NOT NULL,
-    digest TEXT NOT NULL, environment TEXT NOT NULL, created_at REAL NOT NULL, pinned INTEGER NOT NULL);
+    digest TEXT NOT NULL, environment TEXT NOT NULL, created_at REAL NOT NULL, pinned INTEGER NOT NULL,
+    seal TEXT NOT NULL);
 CREATE TABLE events(
     n INTEGER PRIMARY KEY AUTOINCREMENT, at REAL NOT NULL, kind TEXT NOT NULL, body TEXT NOT NULL);
 CREATE TABLE audit(

@@ -241,7 +241,7 @@ class JournalModel(RuleBasedStateMachine):
 
 
 TestJournalModel = JournalModel.TestCase
-TestJournalModel.settings = settings(max_examples=30, stateful_step_count=25, deadline=None)
+TestJournalModel.settings = settings(max_examples=20, stateful_step_count=20, deadline=None)
 
 
 def test_totals_agree_with_the_rows(journal: Journal):

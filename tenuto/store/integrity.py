@@ -1,0 +1,81 @@
+"""The whole home read and checked: databases, bodies, blobs, audit log, totals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from hashlib import sha256
+
+from tenuto.errors import CorruptHome
+from tenuto.store.disk import RESTORE
+from tenuto.store.home import Home
+from tenuto.store.schema import LIVE
+
+HASHED = f"""SELECT seq, id, coalesce(body, command), sha256 FROM entries LEFT JOIN bodies USING (seq)
+    WHERE status = {LIVE} ORDER BY seq"""
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Finding:
+    """One thing that is wrong with a home.
+
+    Args:
+        file: where.
+        problem: what.
+        remedy: what to do about it.
+    """
+
+    file: str
+    problem: str
+    remedy: str
+
+
+def check(home: Home) -> list[Finding]:
+    """Everything wrong with a home; [] when it is sound. Reads it all, changes nothing.
+
+    >>> import tempfile
+    >>> with Home.create(tempfile.mkdtemp(), config={}) as home:
+    ...     check(home)
+    []
+    """
+    findings = [*_databases(home)]
+    return findings or [*_bodies(home), *_snapshots(home), *_audit(home)]
+
+
+def _databases(home: Home) -> Iterator[Finding]:
+    for database in (home.journal.database, home.ledger.database):
+        for problem in database.problems():
+            yield Finding(file=str(database.path), problem=problem, remedy=RESTORE)
+
+
+def _bodies(home: Home) -> Iterator[Finding]:
+    for seq, id, body, digest in home.journal.database.walk(HASHED):
+        if body is None or sha256(body).digest() != digest:
+            yield Finding(
+                file=str(home.journal.database.path),
+                problem=f"the body of entry {seq} (id {id!r}) does not match its hash",
+                remedy=f"Forget {id!r} and send it again, or restore the file from a copy of the home",
+            )
+
+
+def _snapshots(home: Home) -> Iterator[Finding]:
+    for row in home.snapshots.list():
+        try:
+            home.snapshots.verify(row)
+        except CorruptHome as error:
+            yield Finding(
+                file=str(home.ledger.database.path),
+                problem=f"the snapshot of step {row.k} cannot be read: {error}",
+                remedy="An older snapshot is used instead; the steps after it are computed again",
+            )
+
+
+def _audit(home: Home) -> Iterator[Finding]:
+    try:
+        home.ledger.verify_audit()
+    except CorruptHome as error:
+        yield Finding(
+            file=str(home.ledger.database.path),
+            problem=str(error),
+            remedy="Compare the audit log with a copy of the home",
+        )

@@ -1,0 +1,32 @@
+"""The one writer's lock on a home: released by the operating system however its holder dies."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from tenuto.errors import HomeLocked, StoreError
+from tenuto.store.system import System
+
+
+class Lock:
+    """Holds a file exclusively from construction to `release`. Raises HomeLocked naming the holder."""
+
+    def __init__(self, path: Path, system: System) -> None:
+        self._system = system
+        self._file: int | None = None
+        try:
+            self._file = system.lock(path)
+        except BlockingIOError:
+            holder = system.read(path).decode(errors="replace").strip() or "unknown"
+            raise HomeLocked(
+                f"{path.parent} is open in process {holder}. Wait for it or stop it; tenuto status and "
+                "tenuto report work beside it"
+            ) from None
+        except OSError as error:
+            raise StoreError(f"{path} cannot be opened: {error.strerror}. Check its permissions") from error
+
+    def release(self) -> None:
+        """Let the next writer in. Idempotent."""
+        if self._file is not None:
+            self._system.close(self._file)
+            self._file = None

@@ -28,6 +28,7 @@ CACHE_KIB = 16 * 1024
 BUSY_MS = 5000
 READ_ONLY = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
 READ_WRITE = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
+UNREADABLE = {apsw.SQLITE_IOERR_READ, apsw.SQLITE_IOERR_SHORT_READ, apsw.SQLITE_IOERR_CORRUPTFS}
 Value = None | int | float | str | bytes
 Row = tuple[Any, ...]
 
@@ -72,7 +73,7 @@ class Database:
         self.path = path
         self.readonly = readonly
         self._fuse = Fuse() if fuse is None else fuse
-        with self._translate(writing=False):
+        with self._translate(writing=not readonly):
             self._connection = _view(path) if readonly else _connect(path, vfs)
 
     def close(self) -> None:
@@ -165,7 +166,7 @@ class Database:
         try:
             yield
         except (apsw.FullError, apsw.IOError) as error:
-            if writing:
+            if writing and getattr(error, "extendedresult", 0) not in UNREADABLE:
                 raise self._fuse.blow(str(self.path), error) from error
             raise CorruptHome(f"{self.path} cannot be read: {error}. {RESTORE}") from error
         except (apsw.CorruptError, apsw.NotADBError) as error:

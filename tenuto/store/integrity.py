@@ -39,7 +39,7 @@ def check(home: Home) -> list[Finding]:
     []
     """
     findings = [*_databases(home)]
-    return findings or [*_bodies(home), *_snapshots(home), *_audit(home)]
+    return findings or [*_bodies(home), *_snapshots(home), *_ledger(home)]
 
 
 def _databases(home: Home) -> Iterator[Finding]:
@@ -70,12 +70,9 @@ def _snapshots(home: Home) -> Iterator[Finding]:
             )
 
 
-def _audit(home: Home) -> Iterator[Finding]:
-    try:
-        home.ledger.verify_audit()
-    except CorruptHome as error:
-        yield Finding(
-            file=str(home.ledger.database.path),
-            problem=str(error),
-            remedy="Compare the audit log with a copy of the home",
-        )
+def _ledger(home: Home) -> Iterator[Finding]:
+    for read in (lambda: home.ledger.head, lambda: home.config, home.ledger.verify_audit):
+        try:
+            read()
+        except CorruptHome as error:
+            yield Finding(file=str(home.ledger.database.path), problem=str(error), remedy=RESTORE)

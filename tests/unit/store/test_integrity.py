@@ -1,0 +1,99 @@
+"""Every kind of damage is found, named by file, with a remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from tenuto.errors import CorruptHome
+from tenuto.store.home import Home
+from tenuto.store.integrity import check
+from tenuto.store.manifest import reachable
+from tenuto.store.records import Row
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    with Home.create(tmp_path / "home", config={}) as home:
+        home.journal.append([Row(id=f"i{n}", body=b"BODY%04d" % n * 100) for n in range(100)])
+        home.journal.command("take", {"seqs": [1, 2, 3]})
+        home.journal.erase([5], reason="asked")
+        home.journal.prune(through=10, max_bytes=79_000)
+        row = home.snapshots.take(
+            {"w": torch.randn(500)}, memory={0: 1}, k=0, cursor={"seq": 0}, environment={}
+        )
+        home.ledger.commit([], cursor={"seq": 0}, snapshot=row)
+        home.ledger.audit("approve", {"who": "ann"})
+    return tmp_path / "home"
+
+
+def flip(file: Path, where: int) -> None:
+    data = bytearray(file.read_bytes())
+    data[where] ^= 1
+    file.write_bytes(data)
+
+
+def test_a_sound_home_has_no_findings_and_is_not_changed(path: Path):
+    before = {file: file.read_bytes() for file in path.rglob("*") if file.is_file()}
+    with Home.view(path) as home:
+        assert check(home) == []
+    assert {file: file.read_bytes() for file in path.rglob("*") if file.is_file()} == before
+
+
+def test_a_flipped_bit_in_a_body(path: Path):
+    flip(path / "ingest.db", (path / "ingest.db").read_bytes().index(b"BODY0050") + 300)
+    with Home.view(path) as home:
+        (finding,) = check(home)
+        with pytest.raises(CorruptHome, match="entry 51"):
+            home.journal.lookup("i50")
+        with pytest.raises(CorruptHome, match="entry 51"):
+            home.journal.read()
+    assert finding.file == str(path / "ingest.db")
+    assert "entry 51 (id 'i50')" in finding.problem
+    assert "send it again" in finding.remedy
+
+
+def test_a_flipped_bit_in_a_command(path: Path):
+    where = (path / "ingest.db").read_bytes().index(b"\xa4seqs\x93\x01\x02\x03")
+    flip(path / "ingest.db", where + 7)
+    with Home.view(path) as home:
+        (finding,) = check(home)
+    assert "entry 101" in finding.problem
+
+
+def test_a_flipped_bit_in_a_blob(path: Path):
+    with Home.view(path) as home:
+        (row,) = home.snapshots.list()
+        for name in reachable(row.manifest):
+            flip(home.blobs.path(name), -3)
+            (finding,) = check(home)
+            assert name[2:] in finding.problem
+            flip(home.blobs.path(name), -3)
+        assert check(home) == []
+
+
+def test_a_flipped_bit_in_the_audit_log_and_in_the_head(path: Path):
+    data = (path / "state.db").read_bytes()
+    flip(path / "state.db", data.index(b'{"who": "ann"}') + 10)
+    with Home.view(path) as home:
+        (finding,) = check(home)
+    assert "row 1 of the audit log" in finding.problem
+    flip(path / "state.db", data.index(b'{"who": "ann"}') + 10)
+    flip(path / "state.db", data.index(b'"digest"') + 2)
+    with Home.view(path) as home:
+        problems = [finding.problem for finding in check(home)]
+    assert problems
+    assert all("seal" in problem for problem in problems)
+
+
+def test_a_broken_page(path: Path):
+    data = bytearray((path / "state.db").read_bytes())
+    data[3 * 8192 : 3 * 8192 + 8] = b"\xff" * 8
+    (path / "state.db").write_bytes(data)
+    with Home.view(path) as home:
+        findings = check(home)
+    assert findings
+    assert {finding.file for finding in findings} == {str(path / "state.db")}
+    assert all(finding.remedy for finding in findings)

@@ -9,11 +9,12 @@ by retention), its id stays.
 
 from __future__ import annotations
 
+import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from tenuto.errors import CorruptHome, MalformedRow
 from tenuto.store import admission, forgetting, idempotency, retention
@@ -75,8 +76,8 @@ class Journal:
             offset: how far the source is read with them; None leaves it as it is.
             fingerprint: of the source's content so far, for the reader to check when it resumes.
             refused: rows that could not be understood; they go to quarantine.
-            key, payload: an idempotency key and the sha256 of its request. The same pair again answers with
-                the first receipt and changes nothing; the same key with another payload is a DuplicateId.
+            key, payload: an idempotency key and the sha256 of its request: the same pair again gets the same
+                receipt and changes nothing; the key with another payload is a DuplicateId.
             at: time of receipt, Unix seconds; None: now.
         """
         at = time.time() if at is None else at
@@ -148,6 +149,15 @@ class Journal:
         row = self.database.row("SELECT offset, fingerprint, read_at FROM sources WHERE name = ?", (name,))
         return None if row is None else Source(name=name, offset=row[0], fingerprint=row[1], read_at=row[2])
 
+    def tally(self, seqs: Iterable[int], by: Literal["source", "principal"]) -> dict[str | None, int]:
+        """How many of these entries came from each source, or from each principal; the most first."""
+        rows = self.database.rows(
+            f"SELECT {by}, count(*) FROM entries WHERE seq IN (SELECT value FROM json_each(?))"
+            " GROUP BY 1 ORDER BY 2 DESC, 1",
+            (json.dumps([*seqs]),),
+        )
+        return dict(rows)
+
     def quarantined(self, after: int = 0, limit: int = 1024, *, id: str | None = None) -> list[Quarantined]:
         """Rows set apart with n > after, oldest first; with `id` only those of that id."""
         rows = self.database.rows(
@@ -155,8 +165,7 @@ class Journal:
             " WHERE n > ? AND (?2 IS NULL OR id = ?2) ORDER BY n LIMIT ?3",
             (after, id, limit),
         )
-        names = tuple(Quarantined.__dataclass_fields__)
-        return [Quarantined(**dict(zip(names, row, strict=True))) for row in rows]
+        return [Quarantined(**dict(zip(Quarantined.__dataclass_fields__, row, strict=True))) for row in rows]
 
     def seqs(
         self, *, id: str | None = None, source: str | None = None, principal: str | None = None
@@ -228,9 +237,7 @@ class Journal:
         at = time.time() if at is None else at
         cutoff = None if max_age_s is None else at - max_age_s
         with self.database.transaction() as connection:
-            pruned = retention.drop(
-                connection, through=through, cutoff=cutoff, max_bytes=max_bytes, pinned=pinned
-            )
+            pruned = retention.drop(connection, through, cutoff, max_bytes, pinned)
         if pruned.body_bytes:
             self.database.reclaim()
         return pruned
@@ -240,5 +247,5 @@ class Journal:
         entries = [Entry(*row) for row in rows]
         for entry in entries:
             if entry.body is not None and sha256(entry.body).digest() != entry.sha256:
-                raise CorruptHome(f"{self.database.path}: entry {entry.seq} is not what was sent. {RESTORE}")
+                raise CorruptHome(f"{self.database.path}: entry {entry.seq} was changed. {RESTORE}")
         return entries

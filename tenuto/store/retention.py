@@ -28,7 +28,6 @@ class _Candidate:
 
 def drop(
     connection: apsw.Connection,
-    *,
     through: int,
     cutoff: float | None,
     max_bytes: int | None,

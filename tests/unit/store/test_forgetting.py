@@ -106,6 +106,17 @@ def test_by_source_and_by_principal(journal: Journal, tmp_path: Path):
     assert b"eve" not in raw(tmp_path)
 
 
+@pytest.mark.parametrize("id", ["a\0b", "", "é\"\\'", "\U0001f600", "x" * 100_000])
+def test_odd_ids(journal: Journal, id: str):
+    clashing = [Row(id=id, body=b"1"), Row(id=id, body=b"1"), Row(id=id, body=b"2")]
+    receipt = journal.append([*clashing, Row(id="child", body=b"3", derived_from=(id,))])
+    assert (receipt.accepted, receipt.duplicates, receipt.quarantined) == (2, 1, 1)
+    assert journal.lookup(id).id == id
+    assert journal.descendants(journal.seqs(id=id)) == [1, 2]
+    done = journal.erase([1, 2], reason="asked")
+    assert (done.entries, done.quarantined, journal.quarantined()) == (2, 1, [])
+
+
 @pytest.mark.parametrize("seq", [0, 2, 99])
 def test_only_examples_can_be_forgotten(journal: Journal, seq: int):
     journal.append([Row(id="a", body=b"1")])

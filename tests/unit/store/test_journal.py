@@ -148,6 +148,14 @@ def test_a_reader_in_the_same_home_sees_what_was_acknowledged(tmp_path: Path):
     writer.close()
 
 
+def test_a_tally_counts_by_source_and_by_principal(journal: Journal):
+    journal.append([Row(id="a", body=b"1", principal="ann"), Row(id="b", body=b"2")], source="web")
+    journal.append([Row(id="c", body=b"3", principal="ann")], source="file")
+    assert list(journal.tally([3, 2, 1], "source").items()) == [("web", 2), ("file", 1)]
+    assert journal.tally([1, 2, 3, 99], "principal") == {"ann": 2, None: 1}
+    assert journal.tally([], "source") == {}
+
+
 class JournalModel(RuleBasedStateMachine):
     """Against a dictionary: what was accepted, what was forgotten, what waits in quarantine."""
 

@@ -234,8 +234,7 @@ class Journal:
             max_bytes: bytes that all bodies may take, quarantine included; None: any.
             pinned: whether a seq's body is still needed, as by memory or by a review.
         """
-        at = time.time() if at is None else at
-        cutoff = None if max_age_s is None else at - max_age_s
+        cutoff = None if max_age_s is None else (time.time() if at is None else at) - max_age_s
         with self.database.transaction() as connection:
             pruned = retention.drop(connection, through, cutoff, max_bytes, pinned)
         if pruned.body_bytes:

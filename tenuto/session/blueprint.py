@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self
 
 from torch import nn
 
+from tenuto import methods
 from tenuto.config import OnlineLearnerConfig, SessionConfig
 from tenuto.errors import ConfigError, HomeMissing
 from tenuto.learner import CHANGEABLE, Learner
@@ -86,10 +87,10 @@ def name(model: nn.Module | str | None) -> str:
 def agree(
     path: str | Path,
     model: nn.Module | str | None,
-    config: OnlineLearnerConfig | None,
+    config: OnlineLearnerConfig | Mapping[str, Any] | None,
     method: str | None,
     options: Mapping[str, Any] | None,
-    settings: SessionConfig | None,
+    settings: SessionConfig | Mapping[str, Any] | None,
     *,
     vfs: str | None = None,
     disk: Disk | None = None,
@@ -99,26 +100,35 @@ def agree(
     Raises:
         ConfigError: the home was made with another model, method or setting that cannot change.
     """
-    wanted = Blueprint(
-        model=name(model),
-        config=config or OnlineLearnerConfig(),
-        method=method or "er",
-        options=options or {},
-        settings=settings or SessionConfig(),
-    )
     try:
         home = Home.open(path, vfs=vfs, disk=disk)
     except HomeMissing:
+        wanted = Blueprint(
+            model=name(model),
+            config=OnlineLearnerConfig.of(plain(config)),
+            method=methods.load(method or "er", options).name,
+            options=options or {},
+            settings=SessionConfig.of(plain(settings)),
+        )
         wanted.maker(model)()
         return Home.create(path, config=wanted.to_plain(), vfs=vfs, disk=disk), wanted
     try:
         made = Blueprint.of(home.config)
-        given = {"model": model, "config": config, "method": method, "options": options}
+        given = {
+            "model": None if model is None else name(model),
+            "method": None if method is None else methods.load(method, options).name,
+            "options": options,
+        }
         for part, value in given.items():
             if value is not None:
-                _same(path, part, getattr(made, part), getattr(wanted, part))
-        if settings is not None and settings != made.settings:
-            made = Blueprint.of({**made.to_plain(), "settings": settings.to_plain()})
+                _same(path, part, getattr(made, part), value)
+        mine, other = made.config.to_plain(), made.config.but(**plain(config)).to_plain()
+        for part, value in other.items():
+            if part not in CHANGEABLE:
+                _same(path, part, mine[part], value)
+        kept = made.settings.but(**plain(settings))
+        if kept != made.settings:
+            made = replace(made, settings=kept)
             home.ledger.configure(made.to_plain())
         return home, made
     except BaseException:
@@ -126,13 +136,18 @@ def agree(
         raise
 
 
+def plain(config: OnlineLearnerConfig | SessionConfig | Mapping[str, Any] | None) -> Mapping[str, Any]:
+    """The settings given, as plain data.
+
+    >>> plain(None), plain({"batch_size": 4}), len(plain(SessionConfig()))
+    ({}, {'batch_size': 4}, 8)
+    """
+    if config is None or isinstance(config, Mapping):
+        return config or {}
+    return config.to_plain()
+
+
 def _same(path: str | Path, part: str, made: Any, given: Any) -> None:
-    if part == "config":
-        mine, other = made.to_plain(), given.to_plain()
-        fixed = [key for key in mine if key not in CHANGEABLE and mine[key] != other[key]]
-        if not fixed:
-            return
-        part, made, given = fixed[0], mine[fixed[0]], other[fixed[0]]
     if made != given:
         raise ConfigError(
             f"the home at {path} was made with {part} {made!r}, not {given!r}: "

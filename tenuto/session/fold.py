@@ -9,10 +9,10 @@ learner the fold keeps provenance: which entry of the journal lies in which slot
 from __future__ import annotations
 
 import platform
+from array import array
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import torch
 
 import tenuto
@@ -43,7 +43,7 @@ class Fold:
         self.k = k
         self.agenda = Agenda(journal, cursor, learner.config.batch_size)
         self.changed: dict[int, int | None] = {}
-        self._origin = np.zeros(max(memory, default=-1) + 1, dtype=np.int64)
+        self._origin = [0] * (max(memory, default=-1) + 1)
         for slot, seq in memory.items():
             self._origin[slot] = seq
 
@@ -56,7 +56,7 @@ class Fold:
     def memory(self) -> dict[int, int]:
         """The entry in each slot: slot -> seq."""
         held = 0 if self.learner.memory is None else len(self.learner.memory)
-        return dict(enumerate(self._origin[:held].tolist()))
+        return dict(enumerate(self._origin[:held]))
 
     def advance(self) -> Step | Return | None:
         """Do the next piece of work: its step, or the place to return to, or None where there is none."""
@@ -104,12 +104,12 @@ class Fold:
     def _trace(self, entries: list[Entry], trace: Trace) -> None:
         for entry, slot in zip(entries, trace.slots or (), strict=bool(trace.slots)):
             if slot >= 0:
-                if slot >= len(self._origin):
-                    self._origin = np.resize(self._origin, max(1024, 2 * slot))
+                self._origin.extend([0] * (slot + 1 - len(self._origin)))
                 self._origin[slot] = self.changed[slot] = entry.seq
 
     def _replayed(self, batch: Batch) -> bytes:
-        return b"".join(self._origin[draw.slots.numpy()].tobytes() for draw in batch.draws.values())
+        slots = (slot for draw in batch.draws.values() for slot in draw.slots.tolist())
+        return array("q", (self._origin[slot] for slot in slots)).tobytes()
 
     def _correct(self, trace: Trace, n: int) -> int | None:
         if self.learner.config.task != "classification":

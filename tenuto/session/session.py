@@ -18,7 +18,7 @@ from tenuto.config import OnlineLearnerConfig, SessionConfig
 from tenuto.errors import ConfigError, StreamError
 from tenuto.learner import CHANGEABLE, Learner
 from tenuto.session import recovery
-from tenuto.session.blueprint import agree
+from tenuto.session.blueprint import agree, plain
 from tenuto.session.fold import Fold, environment
 from tenuto.session.intake import Intake, listed
 from tenuto.store.agenda import Cursor, Place, Return
@@ -38,14 +38,12 @@ class Progress:
         rows: rows read from it so far, in this and earlier runs.
         total: rows it holds, where that is known.
         receipt: what became of the newest chunk.
-        steps: the steps made since the last report.
     """
 
     source: str
     rows: int
     total: int | None
     receipt: Receipt
-    steps: Sequence[Step]
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -71,9 +69,10 @@ class Session:
     Args:
         path: the home's directory; made when missing, resumed when there.
         model: a module, a model's name (`mlp:400-400`, `package.module:function`), or None for the default.
-        config: the learner's settings; None: the home's own, or the defaults.
+        config: the learner's settings, or a mapping of some of them; the others are the home's own, or
+            the defaults.
         method, options: the method and its options; None: the home's own, or "er".
-        settings: how the home is kept; None: the home's own, or the defaults.
+        settings: how the home is kept, likewise.
         vfs, disk: where the files go, for tests that cut the power.
 
     Raises:
@@ -92,11 +91,11 @@ class Session:
         self,
         path: str | Path,
         model: nn.Module | str | None = None,
-        config: OnlineLearnerConfig | None = None,
+        config: OnlineLearnerConfig | Mapping[str, Any] | None = None,
         *,
         method: str | None = None,
         options: Mapping[str, Any] | None = None,
-        settings: SessionConfig | None = None,
+        settings: SessionConfig | Mapping[str, Any] | None = None,
         vfs: str | None = None,
         disk: Disk | None = None,
     ) -> None:
@@ -105,6 +104,7 @@ class Session:
             self.settings = made.settings
             self._make = made.maker(model)
             self._steps: list[Step] = []
+            self._whole = True
             if not self.home.snapshots.list():
                 self._genesis()
             self._heed()
@@ -130,37 +130,41 @@ class Session:
     # Learning ----------------------------------------------------------------------------------
 
     def learn(
-        self, stream: Stream, *, on_progress: Callable[[Progress], None] | None = None, flush: bool = True
+        self,
+        stream: Stream,
+        *,
+        on_progress: Callable[[Progress], None] | None = None,
+        on_step: Callable[[Step], None] | None = None,
+        flush: bool = True,
     ) -> int:
         """Learn a stream from where this home left it, and what waits in the journal; the rows read.
 
         Args:
             stream: from `tenuto.streams.open_stream`.
             on_progress: called after each chunk.
+            on_step: called after each step. What it raises stops the learning between two steps, with
+                those made to be committed by `close`.
             flush: learn an incomplete last batch too.
 
         Raises:
             StreamError: it cannot be read, or is not the stream this home has read before.
             ExampleError: a bad row, under `strict`; the rows before it are learned.
         """
-        self.run()
+        self.run(on_step)
         read = 0
         for part in stream.parts:
             fingerprint, start = part.fingerprint(), self._offset(part)
+            total = None if on_progress is None else part.rows
             for chunk in part.chunks(start, self.settings.ingest_rows):
                 try:
                     receipt = self._intake.chunk(chunk, fingerprint, strict=self.settings.strict)
                 finally:
-                    steps = list(self.walk())
+                    self.run(on_step)
                 read += len(chunk.rows)
                 if on_progress is not None:
-                    on_progress(
-                        Progress(
-                            source=part.name, rows=chunk.end, total=part.rows, receipt=receipt, steps=steps
-                        )
-                    )
+                    on_progress(Progress(source=part.name, rows=chunk.end, total=total, receipt=receipt))
         if flush:
-            self.flush()
+            self.flush(on_step)
         return read
 
     def ingest(self, examples: Sequence[OnlineExample], *, source: str = "session") -> Receipt:
@@ -172,31 +176,44 @@ class Session:
         chunk = listed(examples, source, 0 if known is None else known.offset)
         return self._intake.chunk(chunk, None, strict=self.settings.strict)
 
-    def run(self) -> int:
+    def run(self, on_step: Callable[[Step], None] | None = None) -> int:
         """Learn every whole batch that waits in the journal; the steps made."""
-        return sum(1 for _ in self.walk())
+        steps = 0
+        for step in self.walk():
+            steps += 1
+            if on_step is not None:
+                on_step(step)
+        return steps
 
     def walk(self) -> Iterator[Step]:
         """Learn what waits, yielding each step as it is made; committed in groups."""
+        yield from self._walk()
+        self._commit()
+
+    def _walk(self) -> Iterator[Step]:
         self.fold.agenda.listen()
+        self._whole = False
         while (done := self.fold.advance()) is not None:
             if isinstance(done, Return):
                 self._return(done.place)
                 continue
             self._steps.append(done)
+            self._whole = True
             if done.k % self.settings.snapshot_every == 0:
                 self._commit(snapshot=True)
             elif len(self._steps) >= self.settings.commit_every:
                 self._commit()
             yield done
+            self._whole = False
+        self._whole = True
         self._commit()
 
-    def flush(self) -> int:
+    def flush(self, on_step: Callable[[Step], None] | None = None) -> int:
         """Learn what waits, an incomplete batch included; the steps made."""
-        steps = self.run()
+        steps = self.run(on_step)
         if self.fold.cursor.pending:
             self.home.journal.command("flush", {})
-            steps += self.run()
+            steps += self.run(on_step)
         return steps
 
     def take(self, ids: Sequence[str]) -> int:
@@ -287,8 +304,9 @@ class Session:
     # Keeping -----------------------------------------------------------------------------------
 
     def close(self) -> None:
-        """Let go of the home; a state that no snapshot holds is kept as one, for a quick return."""
-        if self.home.refusal is None and self._steps:
+        """Commit the steps made and let go of the home. A step broken off half-way is made again when it is
+        opened."""
+        if self.home.refusal is None and self._steps and self._whole:
             self._commit()
         self.home.close()
 
@@ -324,9 +342,9 @@ class Session:
             return
         row = self._frozen(fold, name=name, pinned=name is not None) if snapshot else None
         digest = fold.learner.digest()
-        self.home.ledger.commit(self._steps, cursor=cursor, memory=fold.changed, digest=digest, snapshot=row)
-        self._committed = cursor
-        self._steps, fold.changed = [], {}
+        steps, self._steps = self._steps, []
+        self.home.ledger.commit(steps, cursor=cursor, memory=fold.changed, digest=digest, snapshot=row)
+        self._committed, fold.changed = cursor, {}
         if snapshot:
             self._tidy()
 
@@ -378,9 +396,9 @@ class Session:
         ledger.database.truncate()
         return rebuilt
 
-    def _configure(self, config: OnlineLearnerConfig) -> None:
-        mine, given = self.learner.config.to_plain(), config.to_plain()
-        changes = {name: given[name] for name in CHANGEABLE if given[name] != mine[name]}
+    def _configure(self, config: OnlineLearnerConfig | Mapping[str, Any]) -> None:
+        mine, given = self.learner.config.to_plain(), plain(config)
+        changes = {name: given[name] for name in CHANGEABLE if given.get(name, mine[name]) != mine[name]}
         if changes:
             self._order("config", changes)
 

@@ -90,7 +90,7 @@ class Fold:
             replayed=self._replayed(trace.batch),
             lr=learner.config.learning_rate,
             loss=trace.loss,
-            correct=self._correct(trace, n),
+            correct=learner.task.correct(trace.estimate.outputs[:n], trace.batch.targets[:n]),
         )
 
     def _obey(self, entry: Entry) -> Step:
@@ -110,11 +110,6 @@ class Fold:
     def _replayed(self, batch: Batch) -> bytes:
         slots = (slot for draw in batch.draws.values() for slot in draw.slots.tolist())
         return array("q", (self._origin[slot] for slot in slots)).tobytes()
-
-    def _correct(self, trace: Trace, n: int) -> int | None:
-        if self.learner.config.task != "classification":
-            return None
-        return int(self.learner.task.hits(trace.estimate.outputs[:n], trace.batch.targets[:n]).sum())
 
 
 def environment() -> dict[str, Any]:

@@ -159,7 +159,7 @@ class Session:
                 try:
                     receipt = self._intake.chunk(chunk, fingerprint, strict=self.settings.strict)
                 finally:
-                    self.run(on_step)
+                    self._follow(on_step)
                 read += len(chunk.rows)
                 if on_progress is not None:
                     on_progress(Progress(source=part.name, rows=chunk.end, total=total, receipt=receipt))
@@ -178,9 +178,13 @@ class Session:
 
     def run(self, on_step: Callable[[Step], None] | None = None) -> int:
         """Learn every whole batch that waits in the journal; the steps made."""
+        steps = self._follow(on_step)
+        self._commit()
+        return steps
+
+    def _follow(self, on_step: Callable[[Step], None] | None) -> int:
         steps = 0
-        for step in self.walk():
-            steps += 1
+        for steps, step in enumerate(self._walk(), start=1):  # noqa: B007
             if on_step is not None:
                 on_step(step)
         return steps
@@ -206,7 +210,6 @@ class Session:
             yield done
             self._whole = False
         self._whole = True
-        self._commit()
 
     def flush(self, on_step: Callable[[Step], None] | None = None) -> int:
         """Learn what waits, an incomplete batch included; the steps made."""

@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import json
 from bisect import insort
-from collections import deque
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -128,7 +127,8 @@ class Agenda:
         self.cursor = cursor
         self._journal = journal
         self._batch = batch
-        self._ahead: deque[Entry] = deque()
+        self._ahead: list[Entry] = []
+        self._at = 0
         self._read = self._heard = cursor.seq
         self._orders: list[tuple[Place, Entry]] = []
         self._pending = _live(journal.fetch(cursor.pending))
@@ -169,29 +169,33 @@ class Agenda:
     def _fill(self, stop: int | None) -> bool:
         """Read examples up to `stop` into pending; True once they fill a batch."""
         cursor = self.cursor
-        while len(self._pending) < self._batch:
-            entry = self._peek()
-            if entry is None or (stop is not None and entry.seq > stop):
+        while (room := self._batch - len(self._pending)) > 0:
+            entries = self._take_ahead(room, stop)
+            if not entries:
                 if stop is not None and stop > cursor.seq:
                     cursor.seq, cursor.done = stop, 0
-                cursor.pending = [waiting.seq for waiting in self._pending]
+                cursor.pending = [entry.seq for entry in self._pending]
                 return False
-            self._ahead.popleft()
-            cursor.seq, cursor.done = entry.seq, 0
-            if entry.seq in cursor.taken:
-                cursor.taken.remove(entry.seq)
-            else:
-                self._pending.append(entry)
+            cursor.seq, cursor.done = entries[-1].seq, 0
+            if cursor.taken:
+                entries = [entry for entry in entries if entry.seq not in cursor.taken]
+                cursor.taken = [seq for seq in cursor.taken if seq > cursor.seq]
+            self._pending += entries
         return True
 
-    def _peek(self) -> Entry | None:
-        if not self._ahead:
-            self._ahead.extend(self._journal.examples(after=self._read, limit=READ_AHEAD))
+    def _take_ahead(self, count: int, stop: int | None) -> list[Entry]:
+        """The next entries, at most `count` and none beyond `stop`."""
+        if self._at == len(self._ahead):
+            self._ahead, self._at = self._journal.examples(after=self._read, limit=READ_AHEAD), 0
             if not self._ahead:
-                return None
+                return []
             self._read = self._ahead[-1].seq
             self.listen()
-        return self._ahead[0]
+        entries = self._ahead[self._at : self._at + count]
+        if stop is not None and entries[-1].seq > stop:
+            entries = [entry for entry in entries if entry.seq <= stop]
+        self._at += len(entries)
+        return entries
 
     def _rows(self) -> Rows:
         rows, self._pending = self._pending[: self._batch], self._pending[self._batch :]
@@ -240,8 +244,8 @@ class Agenda:
         self.cursor.set_aside(self.cursor.seq + 1, place[0])
         self.cursor.seq, self.cursor.done = place
         self._orders = [order for order in self._orders if order[0] > place]
-        self._ahead = deque(entry for entry in self._ahead if entry.seq > place[0])
-        self._read = max(self._read, place[0])
+        self._ahead = [entry for entry in self._ahead[self._at :] if entry.seq > place[0]]
+        self._at, self._read = 0, max(self._read, place[0])
 
 
 def _target(reset: Entry) -> Place:

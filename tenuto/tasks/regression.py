@@ -56,9 +56,8 @@ class Regression:
         """Mean of `losses`."""
         return self.losses(outputs, targets).mean()
 
-    def hits(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """No answer is right or wrong under regression: all false."""
-        return torch.zeros(len(targets), dtype=torch.bool)
+    def correct(self, outputs: Tensor, targets: Tensor) -> None:
+        """No number is right or wrong: None."""
 
     def answer(self, outputs: Tensor) -> Prediction:
         """The outputs as numbers (k = 1) or vectors."""

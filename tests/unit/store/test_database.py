@@ -135,8 +135,9 @@ def test_a_reader_beside_a_writer_sees_commits_and_changes_no_byte(tmp_path: Pat
         return rows
 
     assert count() == 0
-    writer = Writer(path)
     long_reader = Database(path, readonly=True)
+    assert long_reader.value("SELECT count(*) FROM t") == 0
+    writer = Writer(path)
     for n in range(1, 4):
         writer.do("insert")
         assert count() == n == long_reader.value("SELECT count(*) FROM t")

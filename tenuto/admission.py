@@ -5,13 +5,13 @@ What was grown for rows whose update is then refused is taken back.
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
-from msgspec import Struct
+import torch
 from torch import Tensor
 
+from tenuto import trees
 from tenuto.errors import ExampleError
 from tenuto.models import Body
 from tenuto.models.inputs import tensor
@@ -19,75 +19,102 @@ from tenuto.protocols import Optimizer, Task
 from tenuto.types import Batch
 
 
-class Admitted(Struct, frozen=True, eq=False):
-    """Rows that may be learned: targets encoded, and how to take back what was grown for them."""
-
-    rows: Batch
-    undo: Callable[[], None]
-
-    def undoing(self, undo: Callable[[], None]) -> Admitted:
-        """The same rows with what was grown for them."""
-        return Admitted(self.rows, undo)
-
-
-def check_rows(batch: Batch, shape: tuple[int, ...] | None) -> Tensor:
-    """The inputs (n, *shape) of a batch, refused where a row's shape or values cannot be learned."""
+def check_rows(batch: Batch, shape: tuple[int, ...] | None) -> Batch:
+    """The batch with tensors for inputs and weights; refused where the counts or shapes do not agree."""
     inputs = tensor(batch.inputs)
-    if inputs.dim() < 2 or not len(inputs):
+    n = len(inputs) if inputs.dim() else 0
+    if inputs.dim() < 2 or not n:
         raise ExampleError(f"a batch must be (rows, *shape) with at least one row; got {tuple(inputs.shape)}")
     if shape is not None and inputs.shape[1:] != shape:
         raise ExampleError(
             f"rows here are of shape {shape}, this batch's are {tuple(inputs.shape[1:])}; reshape them"
         )
-    if len(batch.targets) != len(inputs):
-        raise ExampleError(f"{len(inputs)} rows with {len(batch.targets)} targets")
-    if inputs.is_floating_point() and not math.isfinite(inputs.sum().item()):
-        finite = inputs.flatten(1).isfinite().all(1)
-        if not bool(finite.all()):
-            raise ExampleError(
-                f"row {int((~finite).nonzero()[0])} of the batch holds NaN or infinity; drop or impute it"
-            )
-    if batch.weights is not None and not bool((batch.weights > 0).all() & batch.weights.isfinite().all()):
-        raise ExampleError("row weights must be finite and above 0")
-    return inputs
+    _check_count("targets", batch.targets, n)
+    if batch.domains is not None:
+        _check_count("domains", batch.domains, n)
+    return Batch(inputs, batch.targets, None if batch.weights is None else _weights(batch.weights, n))
 
 
 def admit(
-    batch: Batch, inputs: Tensor, body: Body, task: Task, optimizer: Optimizer, *, seed: int, fixed: bool
-) -> Admitted:
-    """Encode the targets, growing the head for new classes in row order."""
-    body.check(len(inputs))
-    undo, targets = _nothing, task.encode(batch.targets)
-    if targets is None:
-        undo = _grow(task.unknown(batch.targets), body, task, optimizer, seed=seed, fixed=fixed)
-        return admit(batch, inputs, body, task, optimizer, seed=seed, fixed=fixed).undoing(undo)
-    if targets.dim() == 2 and body.width is not None and targets.shape[1] != body.width:
-        raise ExampleError(f"targets hold {targets.shape[1]} numbers, the model answers with {body.width}")
-    return Admitted(Batch(inputs, targets, batch.weights), undo)
+    batch: Batch,
+    body: Body,
+    task: Task,
+    optimizer: Optimizer,
+    undo: ExitStack,
+    *,
+    seed: int,
+    fixed: bool,
+    kept: torch.dtype | None = None,
+) -> Batch:
+    """Read the rows, encode the targets, and grow the head for new classes in row order.
+
+    Args:
+        undo: learns to take back what is grown.
+        kept: the dtype in which memory keeps rows; None while it keeps none.
+    """
+    inputs = _finite(body.settle(batch.inputs, kept))
+    body.check(inputs)
+    targets = _encode(batch.targets, body, task, optimizer, undo, seed=seed, fixed=fixed)
+    if targets.dim() == 2 and targets.shape[1] != body.columns:
+        raise ExampleError(f"targets hold {targets.shape[1]} numbers, the model answers with {body.columns}")
+    return Batch(inputs, targets, batch.weights)
 
 
-def _grow(
-    new: list[Any], body: Body, task: Task, optimizer: Optimizer, *, seed: int, fixed: bool
-) -> Callable[[], None]:
-    known, width = len(task.classes), body.width
-    if width is not None and fixed and known + len(new) > width:
+def _check_count(what: str, values: Any, n: int) -> None:
+    try:
+        count = len(values)
+    except TypeError as error:
+        raise ExampleError(f"{n} rows need {n} {what}, not {type(values).__name__}: {error}") from error
+    if count != n:
+        raise ExampleError(f"{n} rows with {count} {what}")
+
+
+def _weights(values: Any, n: int) -> Tensor:
+    try:
+        weights = torch.as_tensor(values, dtype=torch.float32)
+    except (TypeError, ValueError) as error:
+        raise ExampleError(f"row weights must be {n} numbers: {error}") from error
+    if weights.shape != (n,):
+        raise ExampleError(f"{n} rows with weights of shape {tuple(weights.shape)}; give one number per row")
+    if not bool((weights > 0).all() & weights.isfinite().all()):
+        raise ExampleError("row weights must be finite and above 0")
+    return weights
+
+
+def _finite(inputs: Tensor) -> Tensor:
+    """The rows, refused where a value is not finite, or so large that its square is not."""
+    if inputs.is_floating_point() and not trees.squarable(inputs):
+        for row, values in enumerate(inputs):
+            if not trees.squarable(values):
+                raise ExampleError(
+                    f"row {row} of the batch holds NaN, infinity or a number beyond {trees.LARGEST:.0e}; "
+                    f"drop, impute or scale it"
+                )
+    return inputs
+
+
+def _encode(
+    labels: Any, body: Body, task: Task, optimizer: Optimizer, undo: ExitStack, *, seed: int, fixed: bool
+) -> Tensor:
+    targets = task.encode(labels)
+    if targets is not None:
+        return targets
+    new = task.unknown(labels)
+    known, width = len(task.classes), body.columns
+    if width is not None and known + len(new) > width and (fixed or not body.grows):
+        why = "use head='grow', or list it in classes" if body.grows else "give the model more outputs"
         raise ExampleError(
-            f"label {new[width - known]!r} has no column: the head is fixed at {width} outputs; "
-            f"use head='grow', or list it in classes"
+            f"label {new[width - known]!r} has no column: the head is fixed at {width} outputs; {why}"
         )
+    undo.callback(task.shrink, known)
     task.grow(new)
     if width is not None and len(task.classes) > width:
+        undo.callback(_shrink, body, optimizer, width)
         body.grow(list(task.classes[width:]), seed)
         optimizer.resize(body.params)
-
-    def undo() -> None:
-        task.shrink(known)
-        if width is not None and body.width != width:
-            body.resize(width)
-            optimizer.resize(body.params)
-
-    return undo
+    return _encode(labels, body, task, optimizer, undo, seed=seed, fixed=fixed)
 
 
-def _nothing() -> None:
-    """Nothing was grown."""
+def _shrink(body: Body, optimizer: Optimizer, width: int) -> None:
+    body.resize(width)
+    optimizer.resize(body.params)

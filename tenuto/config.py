@@ -53,7 +53,7 @@ class _Settings:
                 raise ConfigError(f"unknown option {name!r}{hint}")
         return cls(**{name: tuple(v) if isinstance(v, list) else v for name, v in options.items()})
 
-    def but(self, **changes: Any) -> Self:
+    def but(self, changes: Mapping[str, Any]) -> Self:
         """A copy with some settings changed, checked again."""
         return type(self).of({**self.to_plain(), **changes})
 

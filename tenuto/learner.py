@@ -8,19 +8,20 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
+from contextlib import ExitStack
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from tenuto import guards, methods, models, optimizers, tasks, trees
-from tenuto.admission import Admitted, admit, check_rows
+from tenuto.admission import admit, check_rows
 from tenuto.config import OnlineLearnerConfig
 from tenuto.errors import ConfigError, ExampleError, NothingLearned, StateError
 from tenuto.memory import ReplayBuffer
 from tenuto.methods.shared.objective import Composed
 from tenuto.models.inputs import stack, tensor
-from tenuto.protocols import View
+from tenuto.protocols import Task, View
 from tenuto.randomness import permutation, torch_draws
 from tenuto.types import (
     Batch,
@@ -77,6 +78,7 @@ class Learner:
         self._shape: tuple[int, ...] | None = None
         self.task = tasks.make(self.config)
         self._body: models.Body | None = None
+        self._given = model is not None
         if model is not None:
             self._adopt(model)
 
@@ -87,27 +89,36 @@ class Learner:
         return self.learn_batch(stack([example]))
 
     def learn_batch(self, batch: Batch) -> Trace:
-        """Learn n rows in one joined update (or `passes` of them).
+        """Learn n rows in one joined update (or `passes` of them, until one is refused).
+
+        Where the first update is refused, nothing but the count of refused rows has changed.
 
         Raises:
             ExampleError: a row's shape, values or label cannot be learned; nothing has changed.
         """
-        admitted = self._admit(batch)
-        fresh = admitted.rows
-        for number in range(self.config.passes):
+        with ExitStack() as undo:
+            fresh = self._admit(batch, undo)
             trace = self._step(self._recall(fresh))
             if not trace.verdict.keeps:
-                if number == 0:
-                    admitted.undo()
                 self.refused += len(fresh)
                 return trace
+            undo.pop_all()
+        for _ in range(1, self.config.passes):
+            again = self._step(self._recall(fresh))
+            if not again.verdict.keeps:
+                break
+            trace = again
         return self._remember(batch, fresh, trace)
 
     def _step(self, batch: Batch) -> Trace:
         body, recipe, params = self.body, self.recipe, self.body.params
         buffers = body.buffers()
-        with torch_draws(self.config.seed, "forward", self.steps):
-            estimate = recipe.estimator(self._objective, params, batch)
+        try:
+            with torch_draws(self.config.seed, "forward", self.steps):
+                estimate = recipe.estimator(self._objective, params, batch)
+        except BaseException:
+            body.restore(buffers)
+            raise
         with torch.no_grad():
             grads = trees.add(estimate.grads, *(p.penalty_gradient(params) for p in recipe.penalties))
             update = self.optimizer.propose(params, grads)
@@ -122,6 +133,7 @@ class Learner:
             for part in self._parts.values():
                 part.observe(trace)
         self.steps += 1
+        self.replayed += batch.replayed
         return trace
 
     def _recall(self, fresh: Batch) -> Batch:
@@ -154,7 +166,6 @@ class Learner:
         """Note the rows as learned and offer them to memory."""
         n, joined = len(fresh.inputs), trace.batch
         self.examples += n
-        self.replayed += len(joined.inputs) - n
         if batch.domains is not None:
             self._domains.update(d for d in batch.domains if d is not None)
         self._loss.note(trace.estimate.loss)
@@ -180,7 +191,7 @@ class Learner:
         for name in changes:
             if name not in CHANGEABLE:
                 raise ConfigError(f"{name} cannot change in a living learner; {', '.join(CHANGEABLE)} can")
-        self.config = self.config.but(**changes)
+        self.config = self.config.but(changes)
         self.optimizer.learning_rate = self.config.learning_rate
 
     # Consolidation ---------------------------------------------------------------------------
@@ -201,8 +212,8 @@ class Learner:
             return 0
         before, count, rows = self.steps, len(self.memory), 2 * self.config.batch_size
         order = permutation(self.config.seed, f"rehearse:{self.consolidations}:{epoch}", count)
-        for start in range(0, count, rows):
-            columns = self.memory.table.get(torch.from_numpy(order[start : start + rows]))
+        for slots in torch.from_numpy(order).tensor_split(max(1, count // rows)):
+            columns = self.memory.table.get(slots)
             weights = columns.get("weights")
             self._step(Batch(self.body.read(columns["inputs"]), columns["targets"], weights))
         return self.steps - before
@@ -290,15 +301,29 @@ class Learner:
                 f"the state is of format {state.get('format')} and method {state.get('method')!r}; "
                 f"this learner reads format {FORMAT} and is {self.recipe.name!r}"
             )
-        shape = state["shape"]
-        if self._body is None and shape is not None:
-            self._build(tuple(shape), outputs=state["outputs"])
+        before, body = self.save_state(), self._body
+        if odd := sorted(before.keys() ^ state.keys()):
+            raise StateError(f"the state lacks, or this learner does not know: {', '.join(odd)}")
+        try:
+            self._take(state)
+        except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            self._body = body if self._body is body else None
+            self._take(before)
+            raise StateError(f"the state does not fit this learner, which is as it was: {error}") from error
+
+    def _take(self, state: State) -> None:
+        shape = None if state["shape"] is None else tuple(state["shape"])
+        if not self._given and state["outputs"] is None:
+            self._body, self.task = None, tasks.make(self.config)
+        elif not self._given and (self._body is None or shape != self._shape):
+            self._build(tuple(state["shape"]), outputs=state["outputs"])
+        self.configure(state["settings"])
+        self.optimizer.load_state(state["optimizer"])
         if self._body is not None:
             self._body.load_state(state["model"])
-        self._shape = None if shape is None else tuple(shape)
-        self.configure(state["settings"])
+            self.optimizer.resize(self._body.params)
+        self._shape = shape
         self.task.load_state(state["task"])
-        self.optimizer.load_state(state["optimizer"])
         self.guard.load_state(state["guard"])
         if self.memory is not None:
             self.memory.load_state(state["memory"])
@@ -333,13 +358,21 @@ class Learner:
         """The gradient of the objective on a batch: the oracle of rules that compare."""
         return self.recipe.estimator(self._objective, self.body.params, batch).grads
 
-    def _admit(self, batch: Batch) -> Admitted:
-        inputs = check_rows(batch, self._shape)
+    def _admit(self, batch: Batch, undo: ExitStack) -> Batch:
+        """The rows as they may be learned; `undo` learns to take back what was made for them."""
+        rows = check_rows(batch, self._shape)
+        if self._shape is None:
+            undo.callback(self._forget_form, self._body, self.task)
+            self._shape = tuple(rows.inputs.shape[1:])
         if self._body is None:
-            self._build(tuple(inputs.shape[1:]), outputs=self._outputs(batch))
-        self._shape = tuple(inputs.shape[1:])
-        fixed = self.config.head == "fixed"
-        return admit(batch, inputs, self.body, self.task, self.optimizer, seed=self.config.seed, fixed=fixed)
+            self._build(self._shape, outputs=self._outputs(batch))
+        kept, fixed = None if self.memory is None else self.memory.dtype, self.config.head == "fixed"
+        return admit(
+            rows, self.body, self.task, self.optimizer, undo, seed=self.config.seed, fixed=fixed, kept=kept
+        )
+
+    def _forget_form(self, body: models.Body | None, task: Task) -> None:
+        self._body, self.task, self._shape = body, task, None
 
     def _outputs(self, batch: Batch) -> int:
         if self.config.task == "classification":
@@ -353,11 +386,17 @@ class Learner:
 
     def _adopt(self, module: nn.Module) -> None:
         self._body = models.Body(module, self.config.head_layer)
-        self.task = tasks.make(self.config, self._body.width or 0)
+        width, classes = self._body.width, self.config.classes or ()
+        if width is not None and len(classes) > width:
+            raise ConfigError(
+                f"classes lists {len(classes)} labels, but the model answers with {width} outputs: "
+                f"give it {len(classes)}, or leave classes out"
+            )
+        self.task = tasks.make(self.config, width or 0)
         self._objective = Composed(self.recipe, module, self._body.params, self.task)
 
     def _make_memory(self) -> ReplayBuffer | None:
-        if not self.recipe.replay and not self.recipe.rehearsal:
+        if not (self.recipe.replay or self.recipe.rehearsal or self.recipe.remembers):
             return None
         return ReplayBuffer(
             capacity=self.config.memory_size if self.recipe.bounded else None,

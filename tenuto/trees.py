@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,13 +76,26 @@ def dot(a: Tree, b: Tree) -> Tensor:
     return torch.stack([product.sum() for product in products]).sum()
 
 
+LARGEST = 1e19
+"""What a number may measure so that its square is a finite float32."""
+
+
+def squarable(values: Tensor) -> bool:
+    """Is every entry finite, and its square too? One norm; it reads the device.
+
+    >>> squarable(torch.ones(2)), squarable(torch.tensor([1e30])), squarable(torch.tensor([torch.nan]))
+    (True, False, False)
+    """
+    return bool(torch.linalg.vector_norm(values).item() < LARGEST)
+
+
 def finite(tree: Tree) -> bool:
-    """Is every entry finite? One sum per leaf, which is finite only if its entries are.
+    """Is every entry finite, and its square too? Moments and norms need both.
 
     >>> finite({"w": torch.tensor([1.0, float("inf")])}), finite({"w": torch.ones(2)})
     (False, True)
     """
-    return all(math.isfinite(leaf.sum().item()) for leaf in tree.values())
+    return all(squarable(leaf) for leaf in tree.values())
 
 
 def detach(state: Any) -> Any:

@@ -1,6 +1,7 @@
 """Refuses an update that is not finite.
 
-The loss and the sum of each tensor of the update are read: one pass over the update, no copy.
+The loss and the norm of each tensor are read, no copy. The gradient is read beside an update that is
+not the gradient itself: AdamW divides by its root mean square, which hides what has overflowed.
 """
 
 from __future__ import annotations
@@ -15,12 +16,14 @@ class Finite:
     """Keep what is finite, reject what is not."""
 
     def judge(self, trace: Trace) -> Verdict:
-        """Reject when the loss or any entry of the update is NaN or infinite."""
-        loss = float(trace.estimate.loss)
+        """Reject when the loss, the gradient or the update is NaN, infinite or too large to be squared."""
+        loss, grads, update = float(trace.estimate.loss), trace.estimate.grads, trace.update.tree
         if not math.isfinite(loss):
             return Verdict(Ruling.REJECT, f"the loss of step {trace.step} is {loss}")
-        if not trees.finite(trace.update.tree):
+        if not trees.finite(update):
             return Verdict(Ruling.REJECT, f"the update of step {trace.step} is not finite")
+        if update is not grads and not trees.finite(grads):
+            return Verdict(Ruling.REJECT, f"the gradient of step {trace.step} is not finite")
         return KEEP
 
     def state(self) -> State:

@@ -49,6 +49,12 @@ class ReplayBuffer:
         return self.table.count
 
     @property
+    def dtype(self) -> torch.dtype | None:
+        """The dtype its rows are kept in; None while it is empty."""
+        inputs = self.table.columns.get("inputs")
+        return None if inputs is None else inputs.dtype
+
+    @property
     def needs(self) -> frozenset[str]:
         """What the sampling policy must be told after each step."""
         return self.sampling.needs

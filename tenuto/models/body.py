@@ -7,7 +7,8 @@ from torch import Tensor, nn
 
 from tenuto.errors import ConfigError, ExampleError, StateError
 from tenuto.models.head import Head
-from tenuto.models.inputs import prepare, reads_integers
+from tenuto.models.inputs import prepare, reads_integers, settle
+from tenuto.randomness import torch_draws
 from tenuto.trees import Tree
 from tenuto.types import Label, State
 
@@ -37,42 +38,81 @@ class Body:
         self.dtype, self.device = first.dtype, first.device
         self._integers = reads_integers(module)
         self._normalises = any(isinstance(m, _BATCH_NORMS) for m in module.modules())
-        self._buffers = list(module.buffers())
-        module.train()
+        self._buffers = [(m, name) for m in module.modules() for name, _ in m.named_buffers(recurse=False)]
+        self._read: tuple[int, ...] | None = None
+        self._outputs: int | None = None
+        if not module.training:
+            module.train()
 
     @property
     def width(self) -> int | None:
         """How many outputs the head has; None for a model without a head."""
         return self.head.width if self.head is not None else None
 
+    @property
+    def columns(self) -> int | None:
+        """How many outputs the model answers with; None where it has no head and was not asked yet."""
+        return self.head.width if self.head is not None else self._outputs
+
+    @property
+    def grows(self) -> bool:
+        """Can the head gain outputs? Not where it is no Linear layer, or shares its weight with another."""
+        return self.head is not None and not self.head.shared
+
     def read(self, inputs: Tensor) -> Tensor:
         """Rows (n, *shape) in the source's dtype as the module reads them."""
         return prepare(inputs, self.dtype, self.device, integers=self._integers)
 
-    def check(self, rows: int) -> None:
-        """Refuse a batch the module cannot train on."""
-        if rows == 1 and self._normalises:
+    def settle(self, inputs: Tensor, kept: torch.dtype | None = None) -> Tensor:
+        """Rows (n, *shape) in the dtype they are kept in; `kept` is that of earlier rows."""
+        return settle(inputs, self.dtype, kept, integers=self._integers)
+
+    def check(self, inputs: Tensor) -> None:
+        """Refuse rows (n, *shape) that the module cannot read or train on."""
+        if len(inputs) == 1 and self._normalises:
             raise ExampleError(
                 "the model normalises over the batch (BatchNorm), which a single row does not allow: "
                 "learn batches of two or more rows, or normalise each row (LayerNorm, GroupNorm)"
             )
+        if inputs.shape[1:] != self._read:
+            self._outputs = self._answers(inputs[:1])
+            self._read = inputs.shape[1:]
+
+    def _answers(self, row: Tensor) -> int:
+        """How many outputs the model answers one row (1, *shape) with."""
+        try:
+            shape = tuple(self.infer(row).shape)
+        except (RuntimeError, ValueError, IndexError, TypeError) as error:
+            raise ExampleError(
+                f"the model cannot read rows of shape {tuple(row.shape[1:])} ({row.dtype}): {error}"
+            ) from error
+        if len(shape) != 2 or shape[0] != 1:
+            raise ConfigError(f"the model answers one row with a tensor {shape}; it must be (1, outputs)")
+        if self.head is not None and shape[1] != self.head.width:
+            raise ConfigError(
+                f"the model answers with {shape[1]} outputs, but {self.head.name!r}, its last Linear layer, "
+                f"has {self.head.width}: name the output layer with head_layer="
+            )
+        return shape[1]
 
     def infer(self, inputs: Tensor) -> Tensor:
         """Outputs (n, c) in evaluation mode; the module, its buffers and all randomness are untouched."""
-        modes = [(m, m.training) for m in self.module.modules()]
+        training = [module for module in self.module.modules() if module.training]
         self.module.eval()
         try:
-            with torch.no_grad():
+            with torch.no_grad(), torch_draws(0, "infer", 0):
                 outputs: Tensor = self.module(self.read(inputs))
         finally:
-            for module, training in modes:
-                module.training = training
+            for module in training:
+                module.training = True
         return outputs
 
     def grow(self, labels: list[Label], seed: int) -> None:
         """Append an output per label."""
-        if self.head is None:
-            raise ConfigError("the model has no Linear layer, so it cannot take a new class")
+        if self.head is None or self.head.shared:
+            raise ConfigError(
+                "the model's output layer cannot grow: it is no Linear layer, or shares its weight"
+            )
         self.head.grow(labels, seed)
         self._follow(self.head)
 
@@ -84,12 +124,12 @@ class Body:
 
     def buffers(self) -> list[Tensor]:
         """Copies of the buffers, to be put back by `restore`."""
-        return [buffer.clone() for buffer in self._buffers]
+        return [getattr(module, name).clone() for module, name in self._buffers]
 
     def restore(self, buffers: list[Tensor]) -> None:
         """Put saved buffers back."""
-        for buffer, saved in zip(self._buffers, buffers, strict=True):
-            buffer.copy_(saved)
+        for (module, name), saved in zip(self._buffers, buffers, strict=True):
+            getattr(module, name).copy_(saved)
 
     def state(self) -> State:
         """Every parameter and buffer by name, frozen ones included."""

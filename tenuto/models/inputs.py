@@ -22,9 +22,13 @@ def tensor(values: Any) -> Tensor:
     if isinstance(values, Tensor):
         return values
     try:
-        return torch.from_numpy(values) if isinstance(values, np.ndarray) else torch.tensor(values)
-    except (TypeError, ValueError) as error:
-        raise ExampleError(f"an input must be numbers of one shape: {error}") from error
+        if isinstance(values, list | tuple) and values and isinstance(values[0], np.ndarray | Tensor):
+            return torch.stack([tensor(row) for row in values])
+        if isinstance(values, np.ndarray | np.generic):
+            return torch.from_numpy(np.require(values, requirements=("C", "W")))
+        return torch.tensor(values)
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise ExampleError(f"rows must be numbers of one shape: {error}") from error
 
 
 def stack(examples: Sequence[OnlineExample]) -> Batch:
@@ -51,6 +55,33 @@ def stack(examples: Sequence[OnlineExample]) -> Batch:
 def reads_integers(module: nn.Module) -> bool:
     """Does the model look its inputs up in an embedding?"""
     return any(isinstance(m, nn.Embedding | nn.EmbeddingBag) for m in module.modules())
+
+
+def settle(
+    inputs: Tensor, dtype: torch.dtype, kept: torch.dtype | None = None, *, integers: bool = False
+) -> Tensor:
+    """Rows in the dtype they are kept in: bytes stay bytes, other numbers become the model's.
+
+    Args:
+        inputs: (n, *shape) in the source's dtype.
+        dtype: the model's.
+        kept: the dtype of the rows kept already; None: there are none.
+        integers: keep integers as int64, for a model that embeds them.
+
+    >>> settle(torch.tensor([[1, 2]]), torch.float32).dtype
+    torch.float32
+    """
+    if inputs.dtype == kept or (kept is None and inputs.dtype == torch.uint8 and not integers):
+        return inputs
+    if inputs.is_complex():
+        raise ExampleError("rows are complex numbers; give the real and imaginary parts as features")
+    settled = prepare(inputs, dtype, inputs.device, integers=integers)
+    if kept is not None and settled.dtype != kept:
+        raise ExampleError(
+            f"rows here are kept as {kept}, this batch's are {inputs.dtype}; convert them, or learn them "
+            f"with a learner of their own"
+        )
+    return settled
 
 
 def prepare(inputs: Tensor, dtype: torch.dtype, device: torch.device, *, integers: bool = False) -> Tensor:

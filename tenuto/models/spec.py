@@ -21,7 +21,7 @@ def load(spec: str, config: OnlineLearnerConfig) -> tuple[nn.Module | None, Onli
     """
     if _MLP.fullmatch(spec):
         widths = spec.partition(":")[2]
-        return None, config.but(hidden=[int(w) for w in widths.split("-")]) if widths else config
+        return None, config.but({"hidden": [int(w) for w in widths.split("-")]}) if widths else config
     module, _, name = spec.partition(":")
     if not name:
         raise ConfigError(f"model {spec!r} is unknown; give mlp, mlp:400-400, or package.module:function")

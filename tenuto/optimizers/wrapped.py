@@ -57,14 +57,11 @@ class Wrapped:
 
     def resize(self, params: Tree) -> None:
         """Let the optimizer's state follow parameters whose rows were added or taken back."""
-        if self._torch is None:
-            return
         for name, slots in self._kept.items():
             for key, value in slots.items():
                 if isinstance(value, Tensor) and value.dim() and value.shape[1:] == params[name].shape[1:]:
                     slots[key] = fit(value, params[name])
         self._torch = None
-        self._restore(self._ready(params))
 
     def state(self) -> State:
         """The torch optimizer's state per parameter name."""
@@ -81,7 +78,8 @@ class Wrapped:
         self._kept = {name: _copies(slots) for name, slots in state["slots"].items()}
 
     def _ready(self, params: Tree) -> TorchOptimizer:
-        if self._torch is None:
+        shapes = [shadow.shape for shadow in self._shadow.values()]
+        if self._torch is None or shapes != [p.shape for p in params.values()]:
             self._shadow = {name: Parameter(p.detach().clone()) for name, p in params.items()}
             self._torch = self._factory(list(self._shadow.values()))
         return self._torch

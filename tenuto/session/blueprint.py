@@ -122,11 +122,11 @@ def agree(
         for part, value in given.items():
             if value is not None:
                 _same(path, part, getattr(made, part), value)
-        mine, other = made.config.to_plain(), made.config.but(**plain(config)).to_plain()
+        mine, other = made.config.to_plain(), made.config.but(plain(config)).to_plain()
         for part, value in other.items():
             if part not in CHANGEABLE:
                 _same(path, part, mine[part], value)
-        kept = made.settings.but(**plain(settings))
+        kept = made.settings.but(plain(settings))
         if kept != made.settings:
             made = replace(made, settings=kept)
             home.ledger.configure(made.to_plain())

@@ -5,7 +5,6 @@ The loss is the cross-entropy of the label's column, in nats.
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -42,27 +41,29 @@ class Classification:
         for label in labels:
             self._column[label] = len(self.classes)
             self.classes.append(label)
+        self._kinds = {type(label) for label in self.classes[:1]}
 
     def shrink(self, count: int) -> None:
         """Take back all but the first `count` labels."""
         for label in self.classes[count:]:
             del self._column[label]
         del self.classes[count:]
+        self.grow(())
 
     def unknown(self, targets: Any) -> list[Label]:
         """Labels that have no column yet, in row order; a label of another type is refused."""
         labels = _labels(targets)
-        column = self._column
-        new: dict[Any, None] = dict.fromkeys(label for label in labels if label not in column)
-        if new:
-            self._check(new)
-            if not self.classes and isinstance(next(iter(new)), int):
-                return [*range(self.columns), *(label for label in new if not 0 <= label < self.columns)]
+        self._check(labels)
+        new = dict.fromkeys(label for label in labels if label not in self._column)
+        if not self.classes and isinstance(labels[0], int):
+            return [*range(self.columns), *(label for label in new if not 0 <= label < self.columns)]
         return list(new)
 
     def encode(self, targets: Any) -> Tensor | None:
-        """Columns (n,) int64 of n labels, or None where one of them is unknown."""
+        """Columns (n,) int64 of n labels, or None where one of them is unknown or of another type."""
         column, labels = self._column, _labels(targets)
+        if {*map(type, labels)} != self._kinds:
+            return None
         try:
             columns = [column[label] for label in labels]
         except KeyError:
@@ -105,22 +106,20 @@ class Classification:
         self.classes, self._column, self.columns = [], {}, int(state["columns"])
         self.grow(state["classes"])
 
-    def _check(self, new: dict[Any, None]) -> None:
-        kinds = Counter(type(label).__name__ for label in (*self.classes[:1], *new))
-        for label in new:
-            if isinstance(label, bool) or not isinstance(label, int | str):
+    def _check(self, labels: list[Any]) -> None:
+        first = self.classes[0] if self.classes else labels[0]
+        for label in labels:
+            if type(label) not in (int, str):
                 raise ExampleError(f"label {label!r} is a {type(label).__name__}; labels are int or str")
-        if len(kinds) > 1:
-            known = self.classes[0] if self.classes else next(iter(new))
-            other = next(label for label in new if type(label) is not type(known))
-            raise ExampleError(
-                f"label {other!r} is a {type(other).__name__}, but labels here are {type(known).__name__} "
-                f"(as {known!r}); convert it, or learn it with a learner of its own"
-            )
+            if type(label) is not type(first):
+                raise ExampleError(
+                    f"label {label!r} is a {type(label).__name__}; labels here are {type(first).__name__} "
+                    f"(as {first!r}); convert it, or learn it with a learner of its own"
+                )
 
 
 def _labels(targets: Any) -> list[Any]:
     if isinstance(targets, Tensor | np.ndarray):
         labels: list[Any] = targets.tolist()
         return labels
-    return [t.item() if isinstance(t, np.generic | Tensor) else t for t in targets]
+    return [t.tolist() if isinstance(t, np.generic | np.ndarray | Tensor) else t for t in targets]

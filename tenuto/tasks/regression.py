@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tenuto.errors import ExampleError
+from tenuto.trees import LARGEST, squarable
 from tenuto.types import Label, Prediction, State
 
 
@@ -32,17 +35,14 @@ class Regression:
         return []
 
     def encode(self, targets: Any) -> Tensor:
-        """Targets (n, k) as float32; NaN and infinity are refused."""
-        try:
-            numbers = torch.as_tensor(targets, dtype=torch.float32)
-        except (TypeError, ValueError) as error:
-            raise ExampleError(
-                f"a regression target must be a number or a vector of numbers: {error}"
-            ) from error
-        if not bool(numbers.sum().isfinite()):
-            row = int((~numbers.view(len(numbers), -1).isfinite().all(1)).nonzero()[0])
-            raise ExampleError(f"the target of row {row} is not finite")
-        return numbers.view(len(numbers), -1)
+        """Targets (n, k) as float32; NaN, infinity and what cannot be squared are refused."""
+        numbers = targets if isinstance(targets, Tensor) else torch.from_numpy(_array(targets))
+        numbers = numbers.to(torch.float32).reshape(len(numbers), -1)
+        if not squarable(numbers):
+            for row, target in enumerate(numbers):
+                if not squarable(target):
+                    raise ExampleError(f"the target of row {row} is NaN, infinite or beyond {LARGEST:.0e}")
+        return numbers
 
     def groups(self, targets: Tensor) -> Tensor:
         """All rows are of one group."""
@@ -70,3 +70,13 @@ class Regression:
 
     def load_state(self, state: State) -> None:
         """Nothing to load."""
+
+
+def _array(targets: Any) -> NDArray[Any]:
+    try:
+        numbers = np.asarray(targets)
+    except (TypeError, ValueError) as error:
+        raise ExampleError(f"targets must be numbers, or vectors of one length: {error}") from error
+    if numbers.dtype.kind not in "iuf":
+        raise ExampleError(f"targets must be numbers, or vectors of one length; got {targets!r:.80}")
+    return numbers

@@ -23,11 +23,14 @@ class Predecessor:
         """The predecessor's outputs (n, c') in evaluation mode; None before the first consolidation."""
         if not self._weights:
             return None
-        training = module.training
+        training = [part for part in module.modules() if part.training]
         module.eval()
-        with torch.no_grad():
-            outputs: Tensor = functional_call(module, self._weights, (inputs,))
-        module.train(training)
+        try:
+            with torch.no_grad():
+                outputs: Tensor = functional_call(module, self._weights, (inputs,), tie_weights=False)
+        finally:
+            for part in training:
+                part.training = True
         return outputs
 
     def observe(self, trace: Trace) -> None:

@@ -81,7 +81,10 @@ class Logits:
 
 
 class Distillation:
-    """lambda T^2 KL(teacher || model) on the teacher's outputs, at temperature T (Hinton et al. 2015)."""
+    """lambda T^2 KL(teacher || model) on the teacher's outputs, at temperature T (Hinton et al. 2015).
+
+    Where there are no classes, it is the task's own loss of the outputs against the teacher's.
+    """
 
     needs: frozenset[str] = frozenset()
 
@@ -90,18 +93,23 @@ class Distillation:
         self._temperature = temperature
 
     def __call__(self, forward: Forward) -> Tensor | None:
-        """The divergence in nats, weighted; None while there is no teacher."""
+        """The mean divergence of a row, in nats, weighted; None while there is no teacher."""
         if forward.teacher is None:
             return None
-        t = self._temperature
         known = forward.outputs[:, : forward.teacher.shape[1]]
-        divergence = F.kl_div(
-            (known / t).log_softmax(1),
-            (forward.teacher / t).log_softmax(1),
-            reduction="batchmean",
-            log_target=True,
+        losses = (
+            self._divergence(known, forward.teacher)
+            if forward.task.classes
+            else (forward.task.losses(known, forward.teacher))
         )
-        return self._weight * t * t * divergence
+        if forward.batch.weights is not None:
+            losses = losses * forward.batch.weights
+        return self._weight * losses.mean()
+
+    def _divergence(self, outputs: Tensor, teacher: Tensor) -> Tensor:
+        t = self._temperature
+        now, before = (outputs / t).log_softmax(1), (teacher / t).log_softmax(1)
+        return t * t * F.kl_div(now, before, reduction="none", log_target=True).sum(1)
 
 
 def _take(rows: Tensor, slices: list[slice]) -> Tensor:

@@ -175,8 +175,6 @@ class Disk:
         self.fuse.check()
         try:
             yield
-        except FileNotFoundError:
-            raise
         except OSError as error:
             if error.errno in REFUSALS:
                 raise self.fuse.blow(str(path), error.strerror) from error

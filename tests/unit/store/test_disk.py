@@ -137,6 +137,15 @@ def test_other_failures_do_not_blow_the_fuse(tmp_path: Path):
     assert disk.fuse.reason is None
 
 
+def test_a_folder_that_vanished_is_a_clear_error(tmp_path: Path):
+    disk = Disk()
+    disk.write(tmp_path / "d" / "one", b"1")
+    (tmp_path / "d" / "one").unlink()
+    (tmp_path / "d").rmdir()
+    with pytest.raises(StoreError, match="No such file"):
+        disk.write(tmp_path / "d" / "two", b"2")
+
+
 def test_names_leave_out_temporary_files_and_sweep_removes_them(tmp_path: Path):
     disk = Disk()
     disk.write(tmp_path / "kept", b"k")

@@ -15,7 +15,7 @@ from typing import Any, Self
 from torch import nn
 
 from tenuto.config import OnlineLearnerConfig, SessionConfig
-from tenuto.errors import ConfigError, StreamError
+from tenuto.errors import ConfigError, StoreError, StreamError
 from tenuto.learner import CHANGEABLE, Learner
 from tenuto.session import recovery
 from tenuto.session.blueprint import agree, plain
@@ -195,6 +195,8 @@ class Session:
         self._commit()
 
     def _walk(self) -> Iterator[Step]:
+        if not self._whole:
+            raise StoreError("a step was broken off half-way; open the home again: it is then made anew")
         self.fold.agenda.listen()
         self._whole = False
         while (done := self.fold.advance()) is not None:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from tenuto import OnlineExample, OnlineLearnerConfig, Session
+from tenuto.errors import StoreError
 
 
 class Interrupted(nn.Module):
@@ -51,6 +52,8 @@ def test_an_interrupted_step_is_made_again(tmp_path: Path) -> None:
     with Session(tmp_path / "home", module(at=9), CONFIG) as session:
         session.ingest(ROWS)
         with pytest.raises(KeyboardInterrupt):
+            session.run()
+        with pytest.raises(StoreError, match="open the home again"):
             session.run()
     with Session(tmp_path / "home", module(), CONFIG) as session:
         session.run()

@@ -214,10 +214,15 @@ class Session:
         self._whole = True
 
     def flush(self, on_step: Callable[[Step], None] | None = None) -> int:
-        """Learn what waits, an incomplete batch included; the steps made."""
-        steps = self.run(on_step)
-        if self.fold.cursor.pending:
-            self.home.journal.command("flush", {})
+        """Learn what waits, an incomplete batch included; the steps made.
+
+        The end of input is an entry even where no batch is incomplete: it would be one, were a row of
+        an earlier batch forgotten.
+        """
+        steps, journal = self.run(on_step), self.home.journal
+        newest = journal.read(after=journal.last_seq - 1)
+        if newest and newest[0].kind != "flush":
+            journal.command("flush", {})
             steps += self.run(on_step)
         return steps
 

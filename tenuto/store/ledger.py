@@ -139,13 +139,14 @@ class Ledger:
         )
         return [Step(**dict(zip(Step.__struct_fields__, row, strict=True))) for row in rows]
 
-    def curve(self, points: int = 200) -> list[CurvePoint]:
-        """The loss over the kept steps in at most `points` stretches of equal length, oldest first."""
+    def curve(self, points: int = 200, after: int = 0) -> list[CurvePoint]:
+        """The loss over the kept steps with k > after, in at most `points` equal stretches, oldest first."""
         rows = self.database.rows(
             "SELECT min(k), max(k), sum(rows), sum(loss * rows) / sum(rows) FILTER (WHERE loss IS NOT NULL),"
-            " sum(correct) FROM steps, (SELECT min(k) AS first, max(k) - min(k) + 1 AS span FROM steps)"
-            " GROUP BY (k - first) * ? / span ORDER BY 1",
-            (points,),
+            " sum(correct) FROM steps,"
+            " (SELECT min(k) AS first, max(k) - min(k) + 1 AS span FROM steps WHERE k > ?1)"
+            " WHERE k > ?1 GROUP BY (k - first) * ?2 / span ORDER BY 1",
+            (after, points),
         )
         names = CurvePoint.__dataclass_fields__
         return [CurvePoint(**dict(zip(names, row, strict=True))) for row in rows]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+from contextlib import suppress
 from pathlib import Path
 
 from tenuto.errors import HomeLocked, StoreError
@@ -15,7 +17,7 @@ class Lock:
         self._system = system
         self._file: int | None = None
         try:
-            self._file = system.lock(path)
+            self._file = _patiently(path, system)
         except BlockingIOError:
             holder = system.read(path).decode(errors="replace").strip() or "unknown"
             raise HomeLocked(
@@ -30,3 +32,12 @@ class Lock:
         if self._file is not None:
             self._system.close(self._file)
             self._file = None
+
+
+def _patiently(path: Path, system: System) -> int:
+    """A viewer that asks who writes (`survey.writer`) holds the lock for an instant; that is no writer."""
+    for _ in range(10):
+        with suppress(BlockingIOError):
+            return system.lock(path)
+        time.sleep(0.01)
+    return system.lock(path)

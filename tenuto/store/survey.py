@@ -1,0 +1,91 @@
+"""A home at a glance: who writes it, what waits, what was set apart, how large it is.
+
+Read beside a writer, without the lock and without torch; the cost of every answer is bounded by what is
+asked for, never by the length of the journal.
+"""
+
+from __future__ import annotations
+
+import fcntl
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+from tenuto.store.agenda import Cursor
+from tenuto.store.home import BLOBS, JOURNAL, LEDGER, LOCK, Home
+from tenuto.store.records import CurvePoint, Quarantined, Source
+from tenuto.store.schema import EXAMPLE, LIVE
+
+WITHIN = f"SELECT count(*) FROM entries WHERE seq > ? AND seq <= ? AND kind = '{EXAMPLE}' AND status = {LIVE}"
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Rows:
+    """Where the live rows of a home are.
+
+    Args:
+        learned: read by the learner, those it refused included.
+        queued: acknowledged and not yet learned.
+        aside: set aside by a reset.
+    """
+
+    learned: int
+    queued: int
+    aside: int
+
+
+def rows(home: Home) -> Rows:
+    """Where the live rows are."""
+    cursor, live = Cursor.of(home.ledger.head.cursor), home.journal.counts()["live"]
+    count = home.journal.database.value
+    ahead = sum(seq > cursor.seq for seq in cursor.taken)
+    queued = count(WITHIN, (cursor.seq, home.journal.last_seq)) + len(cursor.pending) - ahead
+    aside = sum(count(WITHIN, (first - 1, last)) for first, last in cursor.aside)
+    return Rows(learned=live - queued - aside, queued=queued, aside=aside)
+
+
+def sources(home: Home) -> list[Source]:
+    """How far each source was read, the one read last first."""
+    read = home.journal.database.rows(
+        "SELECT name, offset, fingerprint, read_at FROM sources ORDER BY 4 DESC"
+    )
+    return [Source(name=name, offset=offset, fingerprint=mark, read_at=at) for name, offset, mark, at in read]
+
+
+def recent(home: Home, steps: int) -> CurvePoint | None:
+    """The newest steps as one stretch; None before the first."""
+    newest = home.ledger.curve(1, after=home.ledger.head.k - steps)
+    return newest[0] if newest else None
+
+
+def quarantine(home: Home, limit: int) -> list[Quarantined]:
+    """The rows set apart last, newest first."""
+    first = home.journal.database.value(
+        "SELECT n FROM quarantine ORDER BY n DESC LIMIT 1 OFFSET ?", (limit - 1,)
+    )
+    return home.journal.quarantined(after=(first or 1) - 1, limit=limit)[::-1]
+
+
+def writer(path: Path) -> str | None:
+    """The process that has a home open for writing; None where none has."""
+    with suppress(FileNotFoundError), (path / LOCK).open() as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return file.read().strip() or "unknown"
+    return None
+
+
+def disk(path: Path) -> dict[str, int]:
+    """Bytes on disk: `journal`, `ledger` and `blobs`."""
+    return {
+        name: sum(map(_size, path.glob(pattern)))
+        for name, pattern in (("journal", f"{JOURNAL}*"), ("ledger", f"{LEDGER}*"), ("blobs", f"{BLOBS}/*/*"))
+    }
+
+
+def _size(file: Path) -> int:
+    """Bytes of a file; 0 where a writer has just removed it."""
+    with suppress(FileNotFoundError):
+        return file.stat().st_size
+    return 0

@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 
 from tenuto.errors import ExampleError, MalformedRow
+from tenuto.streams.body import Body, read
 from tenuto.streams.values import NAMES, Target, as_array, as_target, short
 from tenuto.types import Batch, OnlineExample
 
@@ -22,21 +23,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Body(msgspec.Struct, array_like=True, tag=1, frozen=True, gc=False, forbid_unknown_fields=True):
-    """One row as the journal keeps it. The tag is the number of this format."""
-
-    dtype: str
-    shape: tuple[int, ...]
-    raw: bytes
-    target: int | float | str | list[float] | None
-    domain: str | None
-    level: float | None
-    weight: float
-    derived_from: tuple[str, ...]
-
-
 _encoder = msgspec.msgpack.Encoder()
-_decoder = msgspec.msgpack.Decoder(Body)
 
 
 def encode(example: OnlineExample) -> bytes:
@@ -133,7 +120,7 @@ def _read(bodies: Sequence[bytes]) -> list[Body]:
     rows: list[Body] = []
     try:
         for body in bodies:
-            rows.append(_decoder.decode(body))
+            rows.append(read(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise MalformedRow(_damaged(len(rows), len(bodies), error)) from error
     for layout in {(row.dtype, row.shape, len(row.raw)) for row in rows}:

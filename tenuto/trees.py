@@ -110,32 +110,33 @@ def detach(state: Any) -> Any:
 
 
 def digest(state: Any) -> str:
-    """SHA-256 of nested plain state: names, dtypes, shapes and every bit, in a canonical order.
+    """SHA-256 of nested plain state: names, dtypes, shapes and every bit; the order of names does not matter.
 
     >>> digest({"a": 1, "b": torch.zeros(1)}) == digest({"b": torch.zeros(1), "a": 1})
     True
     """
     h = hashlib.sha256()
-    for piece in _pieces("", state):
+    for piece in _pieces(state):
         h.update(piece)
     return h.hexdigest()
 
 
-def _pieces(path: str, node: Any) -> Iterator[bytes]:
+def _pieces(node: Any) -> Iterator[bytes]:
     if isinstance(node, Tensor):
         flat = node.detach().cpu().contiguous()
-        yield f"{path}|{flat.dtype}|{tuple(flat.shape)}\n".encode()
+        yield f"tensor {flat.dtype} {tuple(flat.shape)}\n".encode()
         if flat.numel():
             yield flat.view(-1).view(torch.uint8).numpy().tobytes()
     elif isinstance(node, dict):
-        yield f"{path}|dict|{len(node)}\n".encode()
+        yield f"dict {len(node)}\n".encode()
         for name in sorted(node):
-            yield from _pieces(f"{path}/{name}", node[name])
-    elif isinstance(node, list | tuple):
-        yield f"{path}|list|{len(node)}\n".encode()
-        for i, child in enumerate(node):
-            yield from _pieces(f"{path}/{i}", child)
+            yield json.dumps(name).encode()
+            yield from _pieces(node[name])
+    elif isinstance(node, list):
+        yield f"list {len(node)}\n".encode()
+        for child in node:
+            yield from _pieces(child)
     elif isinstance(node, float):
-        yield f"{path}|float|{node.hex()}\n".encode()
+        yield f"float {node.hex()}\n".encode()
     else:
-        yield f"{path}|{json.dumps(node)}\n".encode()
+        yield f"{json.dumps(node)}\n".encode()

@@ -331,16 +331,17 @@ class Session:
     def _genesis(self) -> None:
         learner, cursor = self._make(), Cursor()
         fold = Fold(learner, self.home.journal, k=0, cursor=cursor, memory={})
-        row = self._frozen(fold, pinned=False, name="genesis")
-        self.home.ledger.commit([], cursor=row.cursor, digest=learner.digest(), snapshot=row)
+        row = self._frozen(fold, learner.digest(), pinned=False, name="genesis")
+        self.home.ledger.commit([], cursor=row.cursor, digest=row.digest, snapshot=row)
 
-    def _frozen(self, fold: Fold, *, name: str | None, pinned: bool) -> SnapshotRow:
+    def _frozen(self, fold: Fold, digest: str, *, name: str | None, pinned: bool) -> SnapshotRow:
         """The fold's state with its blobs durable, to be committed at this step."""
         return self.home.snapshots.take(
             fold.learner.save_state(),
             memory=fold.memory,
             k=fold.k,
             cursor=fold.cursor.to_plain(),
+            digest=digest,
             environment=environment(),
             name=name,
             pinned=pinned,
@@ -350,8 +351,8 @@ class Session:
         fold, cursor = self.fold, self.fold.cursor.to_plain()
         if not (self._steps or snapshot or cursor != self._committed):
             return
-        row = self._frozen(fold, name=name, pinned=name is not None) if snapshot else None
         digest = fold.learner.digest()
+        row = self._frozen(fold, digest, name=name, pinned=name is not None) if snapshot else None
         steps, self._steps = self._steps, []
         self.home.ledger.commit(steps, cursor=cursor, memory=fold.changed, digest=digest, snapshot=row)
         self._committed, fold.changed = cursor, {}

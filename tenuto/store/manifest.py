@@ -9,15 +9,13 @@ are one-entry objects whose key starts with `$`; a key of the state that starts 
 
 from __future__ import annotations
 
-import json
 import math
 import struct
 from collections.abc import Iterator, Mapping
-from hashlib import sha256
 from typing import TYPE_CHECKING, Any, Protocol
 
 from tenuto.errors import CorruptHome, StateError
-from tenuto.store.blobs import Blobs, Ref, describe
+from tenuto.store.blobs import Blobs, Ref
 from tenuto.store.disk import RESTORE
 
 if TYPE_CHECKING:
@@ -33,18 +31,13 @@ class Shelf(Protocol):
     def put(self, tensors: Mapping[str, Tensor]) -> dict[str, Ref]: ...
 
 
-class Hashes:
-    """A shelf that keeps nothing: references without blobs."""
-
-    def put(self, tensors: Mapping[str, Tensor]) -> dict[str, Ref]:
-        """The references that `Blobs.put` would answer."""
-        return {key: describe(key, tensor)[0] for key, tensor in tensors.items()}
-
-
 def freeze(state: Mapping[str, Any], shelf: Shelf) -> Manifest:
     """The state as plain JSON data, its tensors on the shelf. Raises StateError naming the odd leaf.
 
-    >>> freeze({"seen": 3, "best": float("inf"), "$odd": [None, -0.0]}, Hashes())
+    >>> import tempfile, pathlib
+    >>> from tenuto.store.disk import Disk
+    >>> blobs = Blobs(pathlib.Path(tempfile.mkdtemp()), Disk())
+    >>> freeze({"seen": 3, "best": float("inf"), "$odd": [None, -0.0]}, blobs)
     {'seen': 3, 'best': {'$float': '7ff0000000000000'}, '$$odd': [None, -0.0]}
     """
     tensors: dict[str, Tensor] = {}
@@ -63,20 +56,6 @@ def thaw(manifest: Mapping[str, Any], blobs: Blobs) -> dict[str, Any]:
     if not isinstance(state, dict):
         raise CorruptHome(f"a manifest that is no state: {str(manifest)[:80]}. {RESTORE}")
     return state
-
-
-def digest(manifest: Mapping[str, Any]) -> str:
-    """The sha256 of a manifest, hence of the state: the order of keys does not matter."""
-    return sha256(json.dumps(manifest, sort_keys=True, separators=(",", ":")).encode()).hexdigest()
-
-
-def state_digest(state: Mapping[str, Any]) -> str:
-    """The digest that a state's manifest will have, without writing a blob.
-
-    >>> state_digest({"a": 1, "b": 2}) == state_digest({"b": 2, "a": 1}) != state_digest({"a": 1.0, "b": 2})
-    True
-    """
-    return digest(freeze(state, Hashes()))
 
 
 def reachable(manifest: Mapping[str, Any]) -> Iterator[str]:

@@ -17,7 +17,7 @@ from tenuto.errors import CorruptHome
 from tenuto.store.blobs import Blobs
 from tenuto.store.disk import RESTORE
 from tenuto.store.ledger import Ledger
-from tenuto.store.manifest import digest, freeze, reachable, thaw
+from tenuto.store.manifest import freeze, reachable, thaw
 from tenuto.store.records import SnapshotRow
 
 if TYPE_CHECKING:
@@ -46,17 +46,18 @@ class Snapshots:
         memory: Mapping[int, int],
         k: int,
         cursor: Mapping[str, Any],
+        digest: str,
         environment: Mapping[str, Any],
         name: str | None = None,
         pinned: bool = False,
         at: float | None = None,
     ) -> SnapshotRow:
-        """Make the state's blobs durable; the row for `Ledger.commit` at this very step, digest included.
+        """Make the state's blobs durable; the row for `Ledger.commit` at this very step.
 
         Args:
             state: what `OnlineLearner.save_state` answers.
             memory: the entry in each slot: slot -> seq.
-            k, cursor: the step and the learner's place in the journal after it.
+            k, cursor, digest: the step, the learner's place in the journal, the state's digest.
             environment: versions and threads it was computed with.
         """
         manifest = freeze({"state": dict(state), "memory": _pairs(memory)}, self._blobs)
@@ -65,7 +66,7 @@ class Snapshots:
             name=name,
             cursor=cursor,
             manifest=manifest,
-            digest=digest(manifest["state"]),
+            digest=digest,
             environment=environment,
             created_at=time.time() if at is None else at,
             pinned=pinned,

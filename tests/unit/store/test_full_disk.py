@@ -55,7 +55,9 @@ def read_only(home: Home) -> None:
         lambda: home.ledger.commit([], cursor={}),
         lambda: home.ledger.audit("approve", {}),
         lambda: home.ledger.prune(steps_before=1),
-        lambda: home.snapshots.take({"w": torch.ones(2)}, memory={}, k=0, cursor={}, environment={}),
+        lambda: home.snapshots.take(
+            {"w": torch.ones(2)}, memory={}, k=0, cursor={}, environment={}, digest=""
+        ),
         lambda: home.disk.delete(home.path / "any"),
     ]
     for write in writes:
@@ -107,11 +109,13 @@ def test_room_made_the_home_opens_and_goes_on(tiny: Path):
 
 def test_the_ledger_and_the_blobs_meet_a_full_disk(tiny: Path):
     home = Home.create(tiny / "home", config={})
-    row = home.snapshots.take({"w": torch.randn(100)}, memory={}, k=0, cursor={"seq": 0}, environment={})
+    row = home.snapshots.take(
+        {"w": torch.randn(100)}, memory={}, k=0, cursor={"seq": 0}, environment={}, digest=""
+    )
     home.ledger.commit([], cursor={"seq": 0}, snapshot=row)
     fill(tiny / "ballast", leave=8192)
     with pytest.raises(OutOfSpace, match="blobs"):
-        home.snapshots.take({"w": torch.randn(10_000)}, memory={}, k=0, cursor={}, environment={})
+        home.snapshots.take({"w": torch.randn(10_000)}, memory={}, k=0, cursor={}, environment={}, digest="")
     read_only(home)
     home.close()
     (tiny / "ballast").unlink()

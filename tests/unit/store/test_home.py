@@ -214,7 +214,9 @@ print(spent, *heavy)
 
 def test_status_imports_nothing_heavy_and_is_quick(tmp_path: Path):
     with Home.create(tmp_path / "home", config={}) as home:
-        row = home.snapshots.take({"w": torch.zeros(3)}, memory={0: 1}, k=0, cursor={}, environment={})
+        row = home.snapshots.take(
+            {"w": torch.zeros(3)}, memory={0: 1}, k=0, cursor={}, environment={}, digest=""
+        )
         home.ledger.commit([], cursor={}, snapshot=row)
     best = 1.0
     for _ in range(3):

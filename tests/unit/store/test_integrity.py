@@ -22,7 +22,7 @@ def path(tmp_path: Path) -> Path:
         home.journal.erase([5], reason="asked")
         home.journal.prune(through=10, max_bytes=79_000)
         row = home.snapshots.take(
-            {"w": torch.randn(500)}, memory={0: 1}, k=0, cursor={"seq": 0}, environment={}
+            {"w": torch.randn(500)}, memory={0: 1}, k=0, cursor={"seq": 0}, environment={}, digest=""
         )
         home.ledger.commit([], cursor={"seq": 0}, snapshot=row)
         home.ledger.audit("approve", {"who": "ann"})

@@ -9,8 +9,9 @@ import torch
 
 from tenuto.errors import CorruptHome
 from tenuto.store.home import Home
-from tenuto.store.manifest import reachable, state_digest
+from tenuto.store.manifest import reachable
 from tenuto.store.records import SnapshotRow, Step
+from tenuto.trees import digest
 
 
 @pytest.fixture
@@ -26,7 +27,13 @@ def state(k: int) -> dict:
 
 def take(home: Home, k: int, **options) -> SnapshotRow:
     row = home.snapshots.take(
-        state(k), memory={0: k, 3: k + 1}, k=k, cursor={"seq": 10 * k}, environment={"torch": "2"}, **options
+        state(k),
+        memory={0: k, 3: k + 1},
+        k=k,
+        cursor={"seq": 10 * k},
+        digest=digest(state(k)),
+        environment={"torch": "2"},
+        **options,
     )
     steps = [Step(k=n, first_seq=n, last_seq=n, rows=1) for n in range(home.ledger.head.k + 1, k + 1)]
     home.ledger.commit(steps, cursor=row.cursor, digest=row.digest, snapshot=row)
@@ -35,19 +42,19 @@ def take(home: Home, k: int, **options) -> SnapshotRow:
 
 def test_what_was_taken_is_read_back_from_a_reopened_home(home: Home, tmp_path: Path):
     row = take(home, 5, name="before-lunch")
-    assert row.digest == state_digest(state(5)) == home.ledger.head.digest
+    assert row.digest == digest(state(5)) == home.ledger.head.digest
     home.close()
     with Home.view(tmp_path / "home") as view:
         (held,) = view.snapshots.list()
         assert held == row
         restored = view.snapshots.read(held)
         assert restored.memory == {0: 5, 3: 6}
-        assert state_digest(restored.state) == row.digest
+        assert digest(restored.state) == row.digest
         assert restored.state["best"] == float("inf")
 
 
 def test_empty_memory(home: Home):
-    row = home.snapshots.take({}, memory={}, k=0, cursor={}, environment={})
+    row = home.snapshots.take({}, memory={}, k=0, cursor={}, digest="", environment={})
     assert home.snapshots.read(row).memory == {}
 
 

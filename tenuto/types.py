@@ -24,8 +24,7 @@ State = dict[str, Any]
 """Nested plain data: str keys; tensors, Plain values, lists and dicts. Never a pickle."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OnlineExample:
+class OnlineExample(Struct, frozen=True, kw_only=True, eq=False):
     """One row of a stream.
 
     Args:

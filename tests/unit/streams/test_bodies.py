@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -55,7 +55,7 @@ def test_a_decoded_body_is_the_example(example):
 @settings(max_examples=50, deadline=None)
 @given(examples)
 def test_equal_examples_give_equal_bytes_whatever_names_them(example):
-    other = dataclasses.replace(
+    other = msgspec.structs.replace(
         example, input=np.asfortranarray(example.input), id="other", source="s", principal="p", last_loss=2.0
     )
     assert encode(other) == encode(example)

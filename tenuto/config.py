@@ -90,7 +90,7 @@ class OnlineLearnerConfig(_Settings):
     optimizer: str = _setting("sgd", "update rule", choices=("sgd", "adamw"))
     learning_rate: float = _setting(0.01, "step size", low=0.0, high=10.0, usual=(1e-4, 1e-2))
     momentum: float = _setting(0.0, "SGD's momentum", low=0.0, high=0.9999)
-    betas: tuple[float, float] = _setting((0.9, 0.999), "AdamW's decay of moments")
+    betas: tuple[float, float] = _setting((0.9, 0.999), "AdamW's decay of moments", low=0.0, high=0.999999)
     eps: float = _setting(1e-8, "AdamW's denominator offset", low=0.0, high=1.0)
     weight_decay: float = _setting(0.0, "L2 for SGD, decoupled for AdamW", low=0.0, high=1.0)
     memory_size: int = _setting(500, "rows the replay buffer holds", low=1, usual=(200, 5000), unit="rows")
@@ -100,12 +100,20 @@ class OnlineLearnerConfig(_Settings):
     insertion: str | None = _setting(None, "insertion policy; None: the method's own")
     sampling: str | None = _setting(None, "sampling policy; None: the method's own")
     passes: int = _setting(1, "updates per batch", low=1, high=1000)
-    hidden: tuple[int, ...] = _setting((256, 256), "widths of the default model's hidden layers")
+    hidden: tuple[int, ...] = _setting(
+        (256, 256), "widths of the default model's hidden layers", low=1, high=65536
+    )
     head: str = _setting("grow", "may the output layer gain classes?", choices=("grow", "fixed"))
     head_layer: str | None = _setting(None, "name of the output layer; None: the last Linear")
     classes: tuple[int | str, ...] | None = _setting(None, "labels of the head's columns, in order")
-    guard: str = _setting("finite", "what an update must pass", choices=("finite", "none"))
+    guard: str = _setting("finite", "what an update must pass: a guard's name")
     device: str = _setting("cpu", "where the model lives")
+
+    def __post_init__(self) -> None:
+        _Settings.__post_init__(self)
+        labels = self.classes or ()
+        if len(set(labels)) < len(labels) or len(set(map(type, labels))) > 1:
+            raise ConfigError(f"classes is {labels!r}; it must be labels of one type, each listed once")
 
     @classmethod
     def fast(cls) -> Self:
@@ -168,8 +176,9 @@ def _check(name: str, value: Any, kind: Any, limits: Limits) -> None:
         raise ConfigError(f"{name} is {value!r}; it must be {wanted}")
     if limits.choices is not None and value not in limits.choices:
         raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(limits.choices)}")
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        if value < limits.low:
-            raise ConfigError(f"{name} is {value!r}; it must be at least {limits.low:g}")
-        if value > limits.high:
-            raise ConfigError(f"{name} is {value!r}; it must be at most {limits.high:g}")
+    for number in value if isinstance(value, tuple) else (value,):
+        if isinstance(number, int | float) and not isinstance(number, bool):
+            if number < limits.low:
+                raise ConfigError(f"{name} is {value!r}; it must be at least {limits.low:g}")
+            if number > limits.high:
+                raise ConfigError(f"{name} is {value!r}; it must be at most {limits.high:g}")

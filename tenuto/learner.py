@@ -317,7 +317,7 @@ class Learner:
             self._body, self.task = None, tasks.make(self.config)
         elif not self._given and (self._body is None or shape != self._shape):
             self._build(tuple(state["shape"]), outputs=state["outputs"])
-        self.configure(state["settings"])
+        self.configure({name: state["settings"][name] for name in CHANGEABLE})
         self.optimizer.load_state(state["optimizer"])
         if self._body is not None:
             self._body.load_state(state["model"])

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from tenuto.errors import StateError
 from tenuto.memory.table import Table
 from tenuto.parts import find
 from tenuto.protocols import Incoming, InsertionPolicy, Pool, SamplingPolicy
@@ -41,6 +42,7 @@ class ReplayBuffer:
         self.capacity = capacity
         self.table = Table(capacity, fill={"weights": 1.0})
         self._groups = Table(capacity)
+        self.policies = [insertion, sampling]
         self.insertion = _insertion(insertion, capacity, seed)
         self.sampling = _sampling(sampling, seed)
         self.seen = 0
@@ -107,13 +109,18 @@ class ReplayBuffer:
         return {
             "table": self.table.state(),
             "groups": self._groups.state(),
+            "policies": list(self.policies),
             "seen": self.seen,
             "insertion": self.insertion.state(),
             "sampling": self.sampling.state(),
         }
 
     def load_state(self, state: State) -> None:
-        """Take a saved memory."""
+        """Take a saved memory; one of other policies is refused."""
+        if state["policies"] != self.policies:
+            raise StateError(
+                f"the saved memory is {' x '.join(state['policies'])}, this one {' x '.join(self.policies)}"
+            )
         self.table.load_state(state["table"])
         self._groups.load_state(state["groups"])
         self.seen = int(state["seen"])

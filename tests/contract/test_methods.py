@@ -27,8 +27,6 @@ WALKS: dict[str, Walk] = {
 @pytest.mark.parametrize("check", checks.CHECKS.values(), ids=checks.CHECKS)
 @pytest.mark.parametrize("method", METHODS)
 def test_classification(method: str, check: checks.Check, setting: dict[str, object]) -> None:
-    if check is checks.memory_is_split_blind and "model" in setting:
-        pytest.skip("batch statistics need two rows, and this check learns single ones")
     check(maker(method, **setting), WALK)
 
 

@@ -1,0 +1,109 @@
+"""Every guard in its folder keeps the contract; what it refuses leaves no trace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+
+from tenuto import Batch, Learner, OnlineLearnerConfig, guards, trees
+from tenuto.parts import names
+from tenuto.types import Estimate, Trace, Update, Verdict
+from tests.contract import checks
+from tests.contract.walks import WALK, maker, rows
+
+GUARDS = names("tenuto.guards")
+IN_A_LEARNER = [
+    checks.resumes_at_every_step,
+    checks.goes_back_in_time,
+    checks.state_is_plain,
+    checks.global_generators_are_apart,
+    checks.a_strange_state_is_refused,
+]
+
+
+def trace(loss: float = 1.0, grad: float = 1.0, update: float = 1.0) -> Trace:
+    """A step with these in it."""
+    estimate = Estimate(torch.tensor(loss), torch.zeros(1, 2), {"w": torch.tensor([1.0, grad])})
+    batch = Batch(torch.zeros(1, 2), torch.zeros(1, dtype=torch.int64))
+    return Trace(0, batch, estimate, Update({"w": torch.tensor([update, -1.0])}))
+
+
+@pytest.mark.parametrize("check", IN_A_LEARNER, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("guard", GUARDS)
+def test_in_a_learner(guard: str, check: checks.Check) -> None:
+    check(maker("er", guard=guard), WALK)
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_an_ordinary_stream_is_kept(guard: str) -> None:
+    learner = maker("er", guard=guard)(0)
+    for seed in range(30):
+        assert learner.learn_batch(rows("abc", seed=seed)).verdict.keeps
+    assert learner.stats.refused == 0
+
+
+@pytest.mark.parametrize("guard", GUARDS)
+def test_judging_changes_neither_step_nor_learner(guard: str) -> None:
+    judge = guards.load(guard)
+    for step in (trace(), trace(loss=float("nan")), trace(update=float("inf"))):
+        before = trees.digest([step.estimate.grads, step.update.tree])
+        verdict = judge.judge(step)
+        assert isinstance(verdict, Verdict)
+        assert verdict.keeps or verdict.reason
+        assert trees.digest([step.estimate.grads, step.update.tree]) == before
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"loss": float("nan")},
+        {"loss": float("inf")},
+        {"loss": float("-inf")},
+        {"update": float("nan")},
+        {"update": float("inf")},
+        {"update": 1e38},
+        {"grad": float("nan")},
+        {"grad": float("-inf")},
+        {"grad": 1e30},
+    ],
+    ids=str,
+)
+def test_finite_refuses_what_is_not(broken: dict[str, float]) -> None:
+    verdict = guards.load("finite").judge(trace(**broken))
+    assert not verdict.keeps
+    assert "step 0" in verdict.reason
+
+
+def test_finite_keeps_what_is_merely_large() -> None:
+    assert guards.load("finite").judge(trace(loss=1e30, grad=1e18, update=-1e18)).keeps
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
+def test_an_overflow_that_the_optimizer_hides_is_refused(optimizer: str) -> None:
+    """AdamW turns an overflowing gradient into a step of zero and a moment that is infinite for good."""
+    learner = maker("naive", optimizer=optimizer)(0)
+    learner.learn_batch(rows("ab"))
+    before = learner.save_state()["model"], learner.save_state()["optimizer"]
+    judged = learner.learn_batch(rows("ab", seed=1, weights=torch.full((2,), 1e25)))
+    assert not judged.verdict.keeps
+    assert trees.digest(list(before)) == trees.digest(
+        [learner.save_state()["model"], learner.save_state()["optimizer"]]
+    )
+
+
+def test_without_a_guard_everything_passes() -> None:
+    learner = maker("naive", guard="none")(0)
+    assert learner.learn_batch(rows("abc", weights=torch.full((3,), 3e38))).verdict.keeps
+    assert not trees.finite(dict(learner.model.named_parameters()))
+
+
+def test_an_unknown_guard_names_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"unknown guard 'fnite'; known: finite, none"):
+        Learner(config=config(guard="fnite"))
+
+
+def config(**settings: Any) -> OnlineLearnerConfig:
+    """A config with these settings."""
+    return OnlineLearnerConfig(**settings)

@@ -18,7 +18,7 @@ import torch
 import tenuto
 from tenuto.errors import ExampleError
 from tenuto.learner import Learner
-from tenuto.store.agenda import Agenda, Cursor, Order, Return, Rows
+from tenuto.store.agenda import Agenda, Cursor, Order, Place, Return, Rows
 from tenuto.store.journal import Journal
 from tenuto.store.records import Entry, Step
 from tenuto.streams.encoding import collate
@@ -34,14 +34,23 @@ class Fold:
         k: steps behind it.
         cursor: its place.
         memory: the entry in each slot of its memory.
+        until: heed no command beyond this place.
     """
 
     def __init__(
-        self, learner: Learner, journal: Journal, *, k: int, cursor: Cursor, memory: Mapping[int, int]
+        self,
+        learner: Learner,
+        journal: Journal,
+        *,
+        k: int,
+        cursor: Cursor,
+        memory: Mapping[int, int],
+        until: Place | None = None,
     ) -> None:
         self.learner = learner
         self.k = k
-        self.agenda = Agenda(journal, cursor, learner.config.batch_size)
+        self._journal = journal
+        self.agenda = Agenda(journal, cursor, learner.config.batch_size, until)
         self.changed: dict[int, int | None] = {}
         self._origin = [0] * (max(memory, default=-1) + 1)
         for slot, seq in memory.items():
@@ -51,6 +60,10 @@ class Fold:
     def cursor(self) -> Cursor:
         """The place in the journal."""
         return self.agenda.cursor
+
+    def stand(self, cursor: Cursor) -> None:
+        """Go on from the place that was committed with this step, heeding every command."""
+        self.agenda = Agenda(self._journal, cursor, self.learner.config.batch_size)
 
     @property
     def memory(self) -> dict[int, int]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from tenuto.errors import CorruptHome, OutOfReach
 from tenuto.learner import Learner
 from tenuto.session.fold import Fold, environment
-from tenuto.store.agenda import Cursor
+from tenuto.store.agenda import Cursor, Place
 from tenuto.store.home import Home
 from tenuto.store.records import SnapshotRow, Step
 
@@ -44,14 +44,14 @@ class Verified:
         return self.differs is None
 
 
-def load(home: Home, make: Make, row: SnapshotRow) -> Fold:
-    """The fold as it stood at a snapshot."""
+def load(home: Home, make: Make, row: SnapshotRow, until: Place | None = None) -> Fold:
+    """The fold as it stood at a snapshot; it heeds commands up to a place, where one is given."""
     restored = home.snapshots.read(row)
     learner = make()
     learner.load_state(restored.state)
     obeyed = home.ledger.head.cursor.get("obeyed", 0)
     cursor = Cursor.of({**row.cursor, "obeyed": obeyed})
-    return Fold(learner, home.journal, k=row.k, cursor=cursor, memory=restored.memory)
+    return Fold(learner, home.journal, k=row.k, cursor=cursor, memory=restored.memory, until=until)
 
 
 def recover(home: Home, make: Make) -> tuple[Fold, bool]:
@@ -61,8 +61,9 @@ def recover(home: Home, make: Make) -> tuple[Fold, bool]:
         CorruptHome: no snapshot verifies, or the digest does not match on the machine that made it.
     """
     head = home.ledger.head
+    stood = Cursor.of(head.cursor)
     row = sound(home, (row for row in home.snapshots.list() if row.k <= head.k))
-    fold = load(home, make, row)
+    fold = load(home, make, row, stood.place)
     exact = same_machine(row)
     for step in _walk(fold, head.k):
         del step
@@ -71,6 +72,7 @@ def recover(home: Home, make: Make) -> tuple[Fold, bool]:
             f"step {head.k} of {home.path} comes back with another digest than it was committed with; "
             f"run `tenuto verify` to find where they part"
         )
+    fold.stand(stood)
     return fold, exact
 
 
@@ -79,7 +81,8 @@ def verify(home: Home, make: Make) -> Verified:
     rows = home.snapshots.list()
     if not rows:
         raise CorruptHome(f"{home.path} holds no snapshot to verify from")
-    fold, head = load(home, make, rows[-1]), home.ledger.head
+    head = home.ledger.head
+    fold = load(home, make, rows[-1], Cursor.of(head.cursor).place)
     exact = all(same_machine(row) for row in rows)
     compared, first = 0, fold.k
     for step, recorded in zip(_walk(fold, head.k), _recorded(home, first), strict=True):

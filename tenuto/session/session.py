@@ -111,6 +111,7 @@ class Session:
             self.fold, self.exact = recovery.recover(self.home, self._make)
             self._committed = self.fold.cursor.to_plain()
             self._intake = Intake(self.home.journal, self.learner)
+            self._turn()
             if config is not None:
                 self._configure(config)
         except BaseException:
@@ -402,10 +403,19 @@ class Session:
         if recovery.saw(cursor, seqs):
             self._rewind(recovery.unseen(self.home, seqs))
             rebuilt, cursor = self.k, self.fold.cursor
+        else:
+            self.home.snapshots.collect(self.settings.keep_snapshots)
         cursor.obeyed = orders[-1].seq
         ledger.commit([], cursor=cursor.to_plain(), digest=ledger.head.digest)
         ledger.database.truncate()
         return rebuilt
+
+    def _turn(self) -> None:
+        """Carry out a reset that a crash cut short, so that what is asked next comes after it."""
+        steps = self._walk()
+        while self.fold.agenda.returning and next(steps, None) is not None:
+            pass
+        self._commit()
 
     def _configure(self, config: OnlineLearnerConfig | Mapping[str, Any]) -> None:
         mine, given = self.learner.config.to_plain(), plain(config)

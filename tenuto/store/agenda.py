@@ -108,7 +108,7 @@ class Cursor:
 
 
 class Agenda:
-    """Reads work from the journal, from a cursor on.
+    """Reads work from the journal, from a cursor on, heeding commands up to a place, where one is given.
 
     >>> import tempfile, pathlib
     >>> from tenuto.store.records import Row
@@ -123,8 +123,9 @@ class Agenda:
     [4, 5]
     """
 
-    def __init__(self, journal: Journal, cursor: Cursor, batch: int) -> None:
+    def __init__(self, journal: Journal, cursor: Cursor, batch: int, until: Place | None = None) -> None:
         self.cursor = cursor
+        self._until = until
         self._journal = journal
         self._batch = batch
         self._ahead: list[Entry] = []
@@ -140,8 +141,13 @@ class Agenda:
             self._heard = news[-1].seq
             for entry in news:
                 place = (entry.seq if entry.after is None else entry.after, entry.seq)
-                if place > self.cursor.place:
+                if place > self.cursor.place and (self._until is None or place <= self._until):
                     insort(self._orders, (place, entry), key=lambda order: order[0])
+
+    @property
+    def returning(self) -> bool:
+        """Does a reset wait to be carried out?"""
+        return self._reset() is not None
 
     def next(self) -> Work | None:
         """The next piece of work, or None where the journal ends; the cursor moves past it."""

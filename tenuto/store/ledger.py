@@ -38,6 +38,8 @@ class Ledger:
         self.database = Database(path, fuse=fuse, vfs=vfs, readonly=readonly)
         try:
             settle(self.database, STATE)
+            if not readonly:
+                self.database.truncate()
         except BaseException:
             self.database.close()
             raise

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import difflib
 import importlib
 import importlib.util
 import pkgutil
@@ -25,8 +26,10 @@ def names(package: str) -> list[str]:
 
 
 def find(package: str, kind: str, name: str) -> ModuleType:
-    """The module of one part; an unknown name is refused with the known ones."""
+    """The module of one part; an unknown name is refused with the nearest and the known ones."""
     known = names(package)
     if name not in known:
-        raise ConfigError(f"unknown {kind} {name!r}; known: {', '.join(known)}")
+        near = difflib.get_close_matches(name, known, n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"unknown {kind} {name!r}; known: {', '.join(known)}{hint}")
     return importlib.import_module(f"{package}.{name}")

@@ -59,12 +59,13 @@ class Intake:
     def _row(self, row: OnlineExample | MalformedRow, source: str, offset: int) -> Row:
         if isinstance(row, MalformedRow):
             raise row
+        name = row.id or f"{source}:{offset}"
         if self._schema is None:
-            self._schema = Schema.of(row, self._task)
-        self._schema.check(row)
+            self._schema = Schema.of(row, self._task, name=name)
+        self._schema.check(row, name=name)
         if self._labels is not None and row.target not in self._labels:
             raise ExampleError(
-                f"row {row.id or f'{source}:{offset}'!r}: label {row.target!r} is not one of the head's "
+                f"row {name!r}: label {row.target!r} is not one of the head's "
                 f"{len(self._labels)} fixed classes; use head='grow', or list it in classes"
             )
         return Row(

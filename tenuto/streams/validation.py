@@ -66,8 +66,18 @@ class Schema:
     width: int | None = None
 
     @classmethod
-    def of(cls, example: OnlineExample, task: str = "classification", kind: Kind = "number") -> Schema:
+    def of(
+        cls,
+        example: OnlineExample,
+        task: str = "classification",
+        kind: Kind = "number",
+        *,
+        name: str | None = None,
+    ) -> Schema:
         """The schema of rows like `example`.
+
+        Args:
+            name: what to call the row in an error; None: by its id.
 
         Raises:
             ExampleError: the example itself cannot be learned.
@@ -85,12 +95,15 @@ class Schema:
             width = len(target) if isinstance(target, list) else None
             schema = cls(task=known, shape=shape, kind=kind, target=_kind(target, known), width=width)
         except ExampleError as error:
-            raise _refused(example, error) from error
-        schema.check(example)
+            raise _refused(name or example.id, error) from error
+        schema.check(example, name=name)
         return schema
 
-    def check(self, example: OnlineExample) -> None:
+    def check(self, example: OnlineExample, *, name: str | None = None) -> None:
         """Returns where the example can be learned.
+
+        Args:
+            name: what to call the row in an error; None: by its id.
 
         Raises:
             ExampleError: it cannot; the message names the value at fault and the remedy.
@@ -100,7 +113,7 @@ class Schema:
             self._check_target(example.target)
             _check_rest(example)
         except ExampleError as error:
-            raise _refused(example, error) from error
+            raise _refused(name or example.id, error) from error
 
     def _check_input(self, input: Any) -> None:
         if type(input) is not np.ndarray or input.shape != self.shape or input.dtype not in NAMES:
@@ -229,6 +242,6 @@ def _check_text(field: str, text: Any) -> None:
         )
 
 
-def _refused(example: OnlineExample, fault: ExampleError) -> ExampleError:
-    row = "the row" if example.id is None else f"row {short(example.id)}"
+def _refused(name: str | None, fault: ExampleError) -> ExampleError:
+    row = "the row" if name is None else f"row {short(name)}"
     return ExampleError(f"{row}: {fault}")

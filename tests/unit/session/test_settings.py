@@ -40,7 +40,7 @@ def test_a_rate_changed_on_the_way_stays_changed(tmp_path: Path) -> None:
         ({"options": {"alpha": 2.0}}, "was made with options"),
         ({"model": "mlp:8"}, "was made with model 'mlp', not 'mlp:8'"),
         ({"config": {"memory_sise": 9}}, "did you mean 'memory_size'"),
-        ({"method": "derp"}, "unknown method 'derp'"),
+        ({"method": "derp"}, "did you mean 'derpp'"),
     ],
 )
 def test_what_cannot_change_is_refused(tmp_path: Path, given: dict[str, object], fault: str) -> None:

@@ -12,7 +12,7 @@ from tenuto.evaluation.progressive import (
     fading_accuracy,
     windowed_accuracy,
 )
-from tenuto.evaluation.report import Curve, Proof, Report, Run
+from tenuto.evaluation.report import Curve, Listing, Proof, Report, Run
 from tenuto.evaluation.retention import information_forgetting, label_entropy, retention_bits
 from tenuto.evaluation.table import Measure, Row, columns, spell, summarise
 
@@ -20,6 +20,7 @@ __all__ = [
     "AccuracyMatrix",
     "Curve",
     "Interval",
+    "Listing",
     "Measure",
     "Proof",
     "Reliability",

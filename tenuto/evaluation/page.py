@@ -12,7 +12,7 @@ from tenuto.evaluation.chart import chart, swatch
 from tenuto.evaluation.dots import dots
 from tenuto.evaluation.heatmap import heatmap, key
 from tenuto.evaluation.markup import Markup, join, tag
-from tenuto.evaluation.report import Proof, Report
+from tenuto.evaluation.report import Listing, Proof, Report
 from tenuto.evaluation.style import css
 from tenuto.evaluation.table import MEASURES, Measure, Row, columns, spell, summarise
 
@@ -26,7 +26,11 @@ def render(report: Report) -> str:
     >>> page.startswith("<!doctype html>"), "Tea &amp; &lt;b&gt;cake&lt;/b&gt;" in page
     (True, True)
     """
-    sections = (_summary(report), _maps(report), _charts(report), _proofs(report.proofs), _facts(report))
+    sections = (
+        *(_summary(report), _maps(report), _charts(report), _proofs(report.proofs)),
+        *(_listing(listing) for listing in report.listings),
+        _facts(report),
+    )
     body = tag("body", {}, _header(report), tag("main", {}, *(s for s in sections if s)), _footer())
     return f"<!doctype html>\n{tag('html', {'lang': 'en'}, _head(report), body)}\n"
 
@@ -156,6 +160,31 @@ def _proofs(proofs: Sequence[Proof]) -> Markup | None:
         told = tag("p", {"class": "verdict"}, verdict), tag("h3", {}, proof.title)
         cards.append(tag("article", {"class": look}, *told, tag("pre", {}, proof.evidence)))
     return _section("What was proved", tag("div", {"class": "proofs"}, *cards))
+
+
+def _listing(listing: Listing) -> Markup:
+    heads = [tag("th", {"scope": "col"}, name) for name in listing.head]
+    rows = []
+    for i, texts in enumerate(listing.rows):
+        first, *rest = texts
+        cells = [tag("th", {"scope": "row"}, first), *(tag("td", {}, text) for text in rest)]
+        bar = [tag("td", {"class": "bar"}, _bar(listing.shares[i]))] if listing.shares else []
+        rows.append(tag("tr", {}, *cells, *bar))
+    bars = [tag("th", {"scope": "col"})] if listing.shares else []
+    table = tag(
+        "table",
+        {"class": "listing"},
+        tag("thead", {}, tag("tr", {}, *heads, *bars)),
+        tag("tbody", {}, *rows),
+    )
+    told = [_note(listing.note)] if listing.note else []
+    return _section(listing.title, *told, tag("div", {"class": "wide"}, table))
+
+
+def _bar(share: float) -> Markup:
+    drawn = tag("rect", {"class": "cell", "width": 100 * share, "height": 10})
+    stretched = {"viewBox": "0 0 100 10", "preserveAspectRatio": "none", "aria-hidden": "true"}
+    return tag("svg", {**stretched, "height": 10}, drawn)
 
 
 def _facts(report: Report) -> Markup | None:

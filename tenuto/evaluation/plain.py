@@ -8,7 +8,7 @@ from typing import Any
 
 from tenuto.errors import ConfigError
 from tenuto.evaluation.matrix import AccuracyMatrix
-from tenuto.evaluation.report import Curve, Proof, Report, Run
+from tenuto.evaluation.report import Curve, Listing, Proof, Report, Run
 
 
 def to_plain(report: Report) -> dict[str, Any]:
@@ -29,6 +29,7 @@ def from_plain(plain: Mapping[str, Any]) -> Report:
     made = _taken(plain, Report)
     made["runs"] = tuple(_run(run) for run in made["runs"])
     made["proofs"] = tuple(Proof(**_taken(proof, Proof)) for proof in made["proofs"])
+    made["listings"] = tuple(Listing(**_taken(listing, Listing)) for listing in made["listings"])
     return Report(**made)
 
 
@@ -47,16 +48,16 @@ def _dump(value: Any) -> Any:
         return {name: _dump(held) for name, held in value.items()}
     if isinstance(value, tuple):
         return [_dump(held) for held in value]
-    if isinstance(value, Curve | Run | Proof):
+    if isinstance(value, Curve | Listing | Run | Proof):
         return {name: _dump(getattr(value, name)) for name in _names(type(value))}
     return value
 
 
-def _names(kind: type[Curve | Run | Proof | Report]) -> tuple[str, ...]:
+def _names(kind: type[Curve | Listing | Run | Proof | Report]) -> tuple[str, ...]:
     return tuple(f.name for f in fields(kind))
 
 
-def _taken(plain: Mapping[str, Any], kind: type[Curve | Run | Proof | Report]) -> dict[str, Any]:
+def _taken(plain: Mapping[str, Any], kind: type[Curve | Listing | Run | Proof | Report]) -> dict[str, Any]:
     if not isinstance(plain, Mapping):
         raise ConfigError(f"a {kind.__name__} is written as an object of its fields, not as {plain!r}")
     wrong = set(plain) ^ set(_names(kind))

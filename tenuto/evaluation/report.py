@@ -1,4 +1,4 @@
-"""What a report says, as plain data: runs, the joint-training bound, proofs and facts.
+"""What a report says, as plain data: runs, the joint-training bound, proofs, listings and facts.
 
 Nothing is measured or drawn here: `page.render` writes it as HTML, `png.save_png` as a picture,
 `table.summarise` as rows. `from_plain(to_plain(report)) == report`, and the plain form is JSON.
@@ -97,6 +97,38 @@ class Proof:
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
+class Listing:
+    """A table of texts.
+
+    Args:
+        title: its heading.
+        head: a heading per column.
+        rows: a text per column.
+        shares: a share in [0, 1] per row, drawn as a bar behind it; () for none.
+        note: what is to be said of it.
+    """
+
+    title: str
+    head: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...] = ()
+    shares: tuple[float, ...] = ()
+    note: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "head", tuple(self.head))
+        object.__setattr__(self, "rows", tuple(tuple(row) for row in self.rows))
+        object.__setattr__(self, "shares", tuple(float(share) for share in self.shares))
+        if any(len(row) != len(self.head) for row in self.rows):
+            raise ConfigError(
+                f"the listing {self.title!r} has {len(self.head)} columns: give each row as many"
+            )
+        if self.shares and len(self.shares) != len(self.rows):
+            raise ConfigError(f"the listing {self.title!r} has {len(self.rows)} rows: give as many shares")
+        if not all(0 <= share <= 1 for share in self.shares):
+            raise ConfigError(f"the listing {self.title!r}: shares lie in [0, 1]")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Report:
     """All that one study found.
 
@@ -106,6 +138,7 @@ class Report:
         runs: every method on every seed, methods in the order to show.
         joint: final accuracies of joint training, one per seed: the upper bound. None: not run.
         proofs: claims put to the test.
+        listings: tables of texts, shown as they are.
         facts: the environment by name: versions, seeds, command.
         context_names: one per context, in the order learned.
 
@@ -118,11 +151,12 @@ class Report:
     runs: tuple[Run, ...] = ()
     joint: tuple[float, ...] | None = None
     proofs: tuple[Proof, ...] = ()
+    listings: tuple[Listing, ...] = ()
     facts: Mapping[str, str] = field(default_factory=dict)
     context_names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        for name in ("runs", "proofs", "context_names"):
+        for name in ("runs", "proofs", "listings", "context_names"):
             object.__setattr__(self, name, tuple(getattr(self, name)))
         if self.joint is not None:
             object.__setattr__(self, "joint", tuple(float(a) for a in self.joint))

@@ -137,6 +137,10 @@ padding:.9rem 1.1rem;background:var(--wash)}
 header .verdict{font-size:1rem;margin-top:.6rem}
 pre{font:.8125rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace;margin:.5rem 0 0;
 white-space:pre-wrap;overflow-wrap:anywhere}
+.listing td,.listing tbody th{padding-right:1.5rem;vertical-align:top;overflow-wrap:anywhere}
+.listing .bar{width:40%;padding-right:0;vertical-align:middle}
+.listing .bar svg{width:100%}
+.listing:has(.bar){width:100%}
 .facts{width:100%;margin-top:.75rem}
 .facts th{padding-right:1.5rem;vertical-align:top;color:var(--soft);width:1%}
 .facts td{overflow-wrap:anywhere;font:.8125rem/1.6 ui-monospace,SFMono-Regular,Menlo,Consolas,monospace}

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tenuto.evaluation import AccuracyMatrix, Curve, Proof, Report, Run
+from tenuto.evaluation import AccuracyMatrix, Curve, Listing, Proof, Report, Run
 
 NAMES = ("zero", "one", "two")
 
@@ -31,6 +31,14 @@ def report() -> Report:
         proofs=(
             Proof(title="Resumed", holds=True, evidence="here  ab12\nthere ab12"),
             Proof(title="Forgot", holds=False, evidence="here  ab12\nthere cd34"),
+        ),
+        listings=(
+            Listing(
+                title="Kept", head=("class", "rows"), rows=(("a <b>", "3"), ("c", "1")), shares=(0.75, 0.25)
+            ),
+            Listing(
+                title="Apart", head=("row", "reason"), rows=(("r7", "no target"),), note="Nothing learned it."
+            ),
         ),
         facts={"command": "tenuto demo --seeds 2", "python": "3.11"},
         context_names=NAMES,

@@ -117,6 +117,17 @@ def test_proofs_say_whether_they_hold_and_show_their_evidence(report):
     assert "✕ 1 of 2 proofs fails: Forgot" in render(report)
 
 
+def test_a_listing_is_a_table_with_a_bar_per_share(report):
+    kept, apart = (t for t in body(render(report)).iter("table") if t.get("class") == "listing")
+    assert [["".join(cell.itertext()) for cell in row] for row in kept.iter("tr")] == [
+        ["class", "rows", ""],
+        ["a <b>", "3", ""],
+        ["c", "1", ""],
+    ]
+    assert [bar.get("width") for bar in kept.iter("rect")] == ["75", "25"]
+    assert ["".join(cell.itertext()) for cell in apart.find("tbody").iter("td")] == ["no target"]
+
+
 def test_proofs_that_all_hold_are_counted(report):
     assert "✓ 1 of 1 proofs hold" in render(replace(report, proofs=report.proofs[:1]))
 

@@ -3,7 +3,7 @@ import json
 import pytest
 
 from tenuto.errors import ConfigError
-from tenuto.evaluation import AccuracyMatrix, Curve, Report, Run, from_plain, to_plain
+from tenuto.evaluation import AccuracyMatrix, Curve, Listing, Report, Run, from_plain, to_plain
 
 
 def curve(**changed) -> Curve:
@@ -24,7 +24,8 @@ def test_plain_data_is_not_the_reports_own(report):
 
 
 @pytest.mark.parametrize(
-    "at", [(), ("runs", 0), ("runs", 0, "curves", "Loss"), ("proofs", 0), ("runs", 0, "matrix")]
+    "at",
+    [(), ("runs", 0), ("runs", 0, "curves", "Loss"), ("proofs", 0), ("listings", 0), ("runs", 0, "matrix")],
 )
 def test_a_missing_key_a_foreign_key_and_what_is_no_object_are_refused_wherever_they_are(report, at):
     for spoil in (lambda held: held.popitem(), lambda held: held.update(foreign=1)):
@@ -82,3 +83,16 @@ def test_a_report_refuses_runs_that_do_not_fit_together():
     for joint in ((), (1.2,), (float("nan"),)):
         with pytest.raises(ConfigError, match="joint"):
             Report(title="t", joint=joint)
+
+
+@pytest.mark.parametrize(
+    ("changed", "told"),
+    [
+        ({"rows": (("a",),)}, "2 columns"),
+        ({"shares": (0.5, 0.5)}, "1 rows"),
+        ({"shares": (1.5,)}, "lie in"),
+    ],
+)
+def test_what_is_no_listing_is_refused(changed, told):
+    with pytest.raises(ConfigError, match=told):
+        Listing(**({"title": "Kept", "head": ("class", "rows"), "rows": (("a", "1"),)} | changed))

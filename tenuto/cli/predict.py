@@ -1,0 +1,104 @@
+"""tenuto predict: what a home's model answers, beside whoever writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from tenuto.cli.shared import options
+from tenuto.cli.shared.exits import Exit
+from tenuto.cli.shared.output import complain, emit, line, plural
+from tenuto.errors import ExampleError, NothingLearned
+from tenuto.store.home import Home
+
+if TYPE_CHECKING:
+    from tenuto.learner import Learner
+    from tenuto.streams import Chunk, Stream
+    from tenuto.types import OnlineExample
+
+Answer = dict[str, Any]
+
+
+@click.command(no_args_is_help=True)
+@click.argument("rows", metavar="INPUT")
+@options.home
+@options.stream
+@options.as_json
+@click.pass_context
+def command(context: click.Context, rows: str, home: Path, as_json: bool) -> int:
+    """Answer the rows of INPUT.
+
+    INPUT is a file, a folder, or - for standard input; targets may be absent. Writes one JSON line per
+    row: its id, the label, and each class's probability. A row that cannot be read gets its error
+    instead, and the exit code is 1.
+    """
+    stream = options.opened(context, rows, labelled=False)
+    from tenuto.cli.shared.learning import maker, settle
+    from tenuto.session import recovery
+
+    settle()
+    with Home.view(home) as view:
+        learner = recovery.recover(view, maker(view))[0].learner
+    if learner.shape is None:
+        raise NothingLearned(f"the model of {home} has learned nothing yet; run tenuto learn first")
+    told, faults = [], 0
+    for answer in _answers(learner, stream):
+        faults += "error" in answer
+        if as_json:
+            told.append(answer)
+        else:
+            line(answer)
+    if as_json:
+        emit({"predictions": told, "errors": faults})
+    if faults:
+        complain(f"{plural(faults, 'row')} could not be answered; each says why in its place")
+    return Exit.ERROR if faults else Exit.OK
+
+
+def _answers(learner: Learner, stream: Stream) -> Iterator[Answer]:
+    for chunk in stream.chunks():
+        yield from _chunk(learner, chunk)
+
+
+def _chunk(learner: Learner, chunk: Chunk) -> list[Answer]:
+    """An answer for each row of a chunk, in order; those that can be asked are asked together."""
+    import numpy as np
+
+    answers: list[Answer] = []
+    asked, inputs = [], []
+    for offset, row in enumerate(chunk.rows, start=chunk.offset):
+        try:
+            if isinstance(row, ExampleError):
+                raise row
+            inputs.append(_input(learner, row))
+            asked.append(len(answers))
+            answers.append({"id": row.id or f"{chunk.source}:{offset}"})
+        except ExampleError as error:
+            answers.append({"id": f"{chunk.source}:{offset}", "error": str(error)})
+    if not asked:
+        return answers
+    found = learner.predict(np.stack(inputs))
+    shares = None if found.probabilities is None else found.probabilities.tolist()
+    for i, place in enumerate(asked):
+        answers[place]["label"] = found.labels[i]
+        if shares is not None:
+            answers[place]["probability"] = max(shares[i])
+            answers[place]["probabilities"] = dict(zip(map(str, found.classes), shares[i], strict=True))
+    return answers
+
+
+def _input(learner: Learner, row: OnlineExample) -> Any:
+    """The input of a row that this learner can be asked about."""
+    import numpy as np
+
+    from tenuto.streams.values import as_array
+
+    input = as_array(row.input)
+    if input.shape != learner.shape:
+        raise ExampleError(f"input has shape {input.shape}; this model learned rows of shape {learner.shape}")
+    if not np.isfinite(input).all():
+        raise ExampleError("input holds NaN or infinity; impute it, or leave the row out")
+    return input

@@ -1,0 +1,83 @@
+"""The program: finds the verb, runs it, and turns every error into one clear line and an exit code."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Sequence
+
+import click
+
+import tenuto
+from tenuto import parts
+from tenuto.cli.shared.exits import Exit
+from tenuto.cli.shared.output import complain, emit
+from tenuto.errors import TenutoError
+
+VERBS = "tenuto.cli"
+
+
+class Verbs(click.Group):
+    """The verbs, imported one by one as they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every verb, by name."""
+        return parts.names(VERBS)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command:
+        """The verb of that name; an unknown one is a usage error with the nearest."""
+        known = self.list_commands(ctx)
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            raise click.UsageError(f"there is no verb {name!r}; {hint}", ctx)
+        command: click.Command = importlib.import_module(f"{VERBS}.{name}").command
+        return command
+
+
+@click.command(
+    cls=Verbs,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+    epilog=f"Exit codes: {Exit.explained()}.",
+)
+@click.version_option(tenuto.__version__, prog_name="tenuto", message="%(prog)s %(version)s")
+def program() -> None:
+    """A model keeps learning from a stream and keeps what it knew.
+
+    Nothing acknowledged is lost, whatever kills the process; each id is learned once; what is
+    forgotten on request was never learned.
+    """
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run the verb that the arguments name; the exit code."""
+    try:
+        code = program.main(list(arguments), prog_name="tenuto", standalone_mode=False)
+    except click.UsageError as error:
+        return _failed(arguments, error, error.format_message(), Exit.USAGE, usage=error.ctx)
+    except TenutoError as error:
+        return _failed(arguments, error, str(error), Exit.ERROR)
+    except BrokenPipeError:
+        raise
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        return _failed(arguments, error, f"{where}{error.strerror or error}", Exit.ERROR)
+    except click.Abort:
+        complain("interrupted")
+        return Exit.INTERRUPTED
+    return code if isinstance(code, int) else Exit.OK
+
+
+def _failed(
+    arguments: Sequence[str],
+    error: Exception,
+    message: str,
+    code: Exit,
+    usage: click.Context | None = None,
+) -> int:
+    if usage is not None:
+        click.echo(usage.get_usage(), err=True)
+    complain(message)
+    if "--json" in arguments:
+        emit({"error": {"kind": type(error).__name__, "message": message}})
+    return code

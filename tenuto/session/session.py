@@ -259,10 +259,12 @@ class Session:
     def snapshot(self, name: str | None = None) -> SnapshotRow:
         """Keep the state of this step; a named snapshot stays whatever the retention."""
         newest = self.home.snapshots.list()[0]
-        if newest.k < self.k:
-            self._commit(snapshot=True, name=name)
-        elif name not in (None, newest.name):
-            raise ConfigError(f"step {self.k} is kept already, as {newest.name or self.k}; use that name")
+        if newest.k == self.k:
+            if name in (None, newest.name):
+                return newest
+            if newest.name is not None:
+                raise ConfigError(f"step {self.k} is kept already, as {newest.name}; use that name")
+        self._commit(snapshot=True, name=name)
         return self.home.snapshots.list()[0]
 
     def reset(self, snapshot: str | int) -> int:

@@ -51,7 +51,8 @@ def write_memory(connection: apsw.Connection, changes: Mapping[int, int | None])
 
 
 def write_snapshot(connection: apsw.Connection, row: SnapshotRow) -> None:
-    """Insert a snapshot's row. Raises ConfigError for a name out of form or taken."""
+    """Insert a snapshot's row, in place of an unnamed one of its step. Raises ConfigError for a name out of
+    form or taken."""
     if row.name is not None:
         check_name(row.name)
         if connection.execute("SELECT 1 FROM snapshots WHERE name = ?", (row.name,)).get is not None:
@@ -59,7 +60,8 @@ def write_snapshot(connection: apsw.Connection, row: SnapshotRow) -> None:
     packed = tuple(pack(getattr(row, name)) if name in PACKED else getattr(row, name) for name in COLUMNS)
     marks = ", ".join("?" for _ in COLUMNS)
     connection.execute(
-        f"INSERT INTO snapshots({SNAPSHOT}) VALUES ({marks}, ?, ?)", (*packed, row.pinned, seal(*packed))
+        f"INSERT OR REPLACE INTO snapshots({SNAPSHOT}) VALUES ({marks}, ?, ?)",
+        (*packed, row.pinned, seal(*packed)),
     )
 
 

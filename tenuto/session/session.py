@@ -391,7 +391,7 @@ class Session:
         self._steps = []
         digest = fold.learner.digest()
         self.home.ledger.rewind(row.k, cursor=self._committed, memory=fold.memory, digest=digest)
-        self.home.snapshots.collect(self.settings.keep_snapshots)
+        self.home.snapshots.collect(self.settings.keep_snapshots, durable=True)
 
     def _heed(self) -> int | None:
         """Answer the `forget` orders not answered yet; the step gone back to, or None where none saw them."""
@@ -406,7 +406,7 @@ class Session:
             self._rewind(recovery.unseen(self.home, seqs))
             rebuilt, cursor = self.k, self.fold.cursor
         else:
-            self.home.snapshots.collect(self.settings.keep_snapshots)
+            self.home.snapshots.collect(self.settings.keep_snapshots, durable=True)
         cursor.obeyed = orders[-1].seq
         ledger.commit([], cursor=cursor.to_plain(), digest=ledger.head.digest)
         ledger.database.truncate()

@@ -113,16 +113,23 @@ class Blobs:
         for name in names:
             self._read(name)
 
-    def collect(self, reachable: Iterable[str]) -> int:
-        """Delete every blob that is not named, and what a crash left half written; how many blobs."""
+    def collect(self, reachable: Iterable[str], *, durable: bool = False) -> int:
+        """Delete every blob that is not named, and what a crash left half written; how many blobs.
+
+        Args:
+            durable: no power cut may bring back any blob deleted now or earlier.
+        """
         kept = set(reachable)
         deleted = 0
-        for folder in self._disk.names(self.root):
+        folders = self._disk.names(self.root)
+        for folder in folders:
             self._disk.sweep(self.root / folder)
             for rest in self._disk.names(self.root / folder):
                 if folder + rest not in kept:
                     self._disk.delete(self.root / folder / rest)
                     deleted += 1
+        if durable:
+            self._disk.sync(*(self.root / folder for folder in folders))
         return deleted
 
     def names(self) -> list[str]:

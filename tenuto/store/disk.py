@@ -100,8 +100,14 @@ class Disk:
                 self.system.fsync_dir(folder)
         self._settled.update(new)
 
+    def sync(self, *folders: Path) -> None:
+        """Make what was removed from folders durable: a power cut brings none of it back."""
+        for folder in folders:
+            with self._writing(folder):
+                self.system.fsync_dir(folder)
+
     def delete(self, path: Path) -> None:
-        """Remove a file; one that is gone already is no error. Not durable by itself."""
+        """Remove a file; one that is gone already is no error. Durable after `sync` of its folder."""
         with self._writing(path), suppress(FileNotFoundError):
             self.system.unlink(path)
 

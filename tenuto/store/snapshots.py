@@ -98,7 +98,7 @@ class Snapshots:
             raise CorruptHome(f"the row of the snapshot of step {row.k} does not match its seal. {RESTORE}")
         self._blobs.verify(reachable(row.manifest))
 
-    def collect(self, keep: int, *, genesis: bool = True) -> int:
+    def collect(self, keep: int, *, genesis: bool = True, durable: bool = False) -> int:
         """Drop all snapshots but the `keep` newest and the pinned; blobs that only they named go too.
 
         Not between `take` and the commit of its row: its blobs would have no name yet.
@@ -106,6 +106,7 @@ class Snapshots:
         Args:
             keep: how many of the newest stay.
             genesis: whether it stays: with it anything can be forgotten, but no body can be dropped.
+            durable: no power cut may bring a deleted blob back; as forgetting asks for.
 
         Returns:
             How many blobs were deleted.
@@ -115,7 +116,8 @@ class Snapshots:
         if dropped:
             self._ledger.drop_snapshots(row.k for row in dropped)
         kept = self._ledger.snapshots()
-        return self._blobs.collect(name for row in kept for name in reachable(row.manifest))
+        named = (name for row in kept for name in reachable(row.manifest))
+        return self._blobs.collect(named, durable=durable)
 
 
 def _pairs(memory: Mapping[int, int]) -> Tensor:

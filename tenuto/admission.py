@@ -5,7 +5,8 @@ What was grown for rows whose update is then refused is taken back.
 
 from __future__ import annotations
 
-from contextlib import ExitStack
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -40,7 +41,7 @@ def admit(
     body: Body,
     task: Task,
     optimizer: Optimizer,
-    undo: ExitStack,
+    undo: list[Callable[[], None]],
     *,
     seed: int,
     fixed: bool,
@@ -49,7 +50,7 @@ def admit(
     """Read the rows, encode the targets, and grow the head for new classes in row order.
 
     Args:
-        undo: learns to take back what is grown.
+        undo: gains what takes back what is grown; called last first.
         kept: the dtype in which memory keeps rows; None while it keeps none.
     """
     inputs = _finite(body.settle(batch.inputs, kept))
@@ -94,7 +95,14 @@ def _finite(inputs: Tensor) -> Tensor:
 
 
 def _encode(
-    labels: Any, body: Body, task: Task, optimizer: Optimizer, undo: ExitStack, *, seed: int, fixed: bool
+    labels: Any,
+    body: Body,
+    task: Task,
+    optimizer: Optimizer,
+    undo: list[Callable[[], None]],
+    *,
+    seed: int,
+    fixed: bool,
 ) -> Tensor:
     targets = task.encode(labels)
     if targets is not None:
@@ -106,10 +114,10 @@ def _encode(
         raise ExampleError(
             f"label {new[width - known]!r} has no column: the head is fixed at {width} outputs; {why}"
         )
-    undo.callback(task.shrink, known)
+    undo.append(partial(task.shrink, known))
     task.grow(new)
     if width is not None and len(task.classes) > width:
-        undo.callback(_shrink, body, optimizer, width)
+        undo.append(partial(_shrink, body, optimizer, width))
         body.grow(list(task.classes[width:]), seed)
         optimizer.resize(body.params)
     return _encode(labels, body, task, optimizer, undo, seed=seed, fixed=fixed)

@@ -6,9 +6,8 @@ draw is keyed by (seed, purpose, counter), so a saved state resumes bit for bit 
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -17,16 +16,17 @@ from torch import Tensor, nn
 from tenuto import guards, methods, models, optimizers, tasks, trees
 from tenuto.admission import admit, check_rows
 from tenuto.config import OnlineLearnerConfig
+from tenuto.counters import Counters
 from tenuto.errors import ConfigError, ExampleError, NothingLearned, StateError
-from tenuto.memory import ReplayBuffer
 from tenuto.methods.shared.objective import Composed
 from tenuto.models.inputs import stack, tensor
 from tenuto.protocols import Task, View
 from tenuto.randomness import permutation, torch_draws
+from tenuto.recall import join, remember
 from tenuto.types import (
     Batch,
     ConsolidationReport,
-    Draw,
+    Estimate,
     Label,
     OnlineExample,
     OnlineLearnerStats,
@@ -70,11 +70,9 @@ class Learner:
         self.recipe = methods.load(method, options) if isinstance(method, str) else method
         self.guard = guards.load(self.config.guard)
         self.optimizer = optimizers.make(self.config, optimizer)
-        self.memory = self._make_memory()
-        self.steps = self.examples = self.replayed = self.refused = self.consolidations = 0
-        self._parts = dict(self.recipe.parts())
-        self._domains: Counter[str] = Counter()
-        self._loss = RunningLoss()
+        self.memory = remember(self.recipe, self.config)
+        self.counters = Counters()
+        self._parts, self._needs = dict(self.recipe.parts()), self.recipe.needs
         self._shape: tuple[int, ...] | None = None
         self.task = tasks.make(self.config)
         self._body: models.Body | None = None
@@ -96,91 +94,84 @@ class Learner:
         Raises:
             ExampleError: a row's shape, values or label cannot be learned; nothing has changed.
         """
-        with ExitStack() as undo:
+        undo: list[Callable[[], None]] = []
+        try:
             fresh = self._admit(batch, undo)
             trace = self._step(self._recall(fresh))
-            if not trace.verdict.keeps:
-                self.refused += len(fresh)
-                return trace
-            undo.pop_all()
+            if trace.verdict.keeps:
+                undo.clear()
+        finally:
+            for take_back in reversed(undo):
+                take_back()
+        if not trace.verdict.keeps:
+            self.counters.refused += len(fresh)
+            return trace
         for _ in range(1, self.config.passes):
             again = self._step(self._recall(fresh))
             if not again.verdict.keeps:
                 break
             trace = again
-        return self._remember(batch, fresh, trace)
+        self.counters.learned(batch, trace.estimate.loss)
+        return trace.handed(self._remember(fresh, trace))
+
+    def _recall(self, fresh: Batch) -> Batch:
+        """The fresh rows, and behind them what the method recalls, as the model reads them."""
+        counters, joined = self.counters, fresh
+        if self.memory is not None:
+            ratio = self.config.replay_ratio
+            joined = join(
+                fresh, self.memory, self.recipe, ratio=ratio, examples=counters.examples, step=counters.steps
+            )
+        inputs = self.body.read(joined.inputs)
+        return Batch(inputs, joined.targets, joined.weights, None, joined.draws)
 
     def _step(self, batch: Batch) -> Trace:
         body, recipe, params = self.body, self.recipe, self.body.params
         buffers = body.buffers()
         try:
-            with torch_draws(self.config.seed, "forward", self.steps):
-                estimate = recipe.estimator(self._objective, params, batch)
+            estimate = self._estimate(batch)
         except BaseException:
             body.restore(buffers)
             raise
         with torch.no_grad():
-            grads = trees.add(estimate.grads, *(p.penalty_gradient(params) for p in recipe.penalties))
+            grads = trees.add(estimate.grads, *[p.penalty_gradient(params) for p in recipe.penalties])
             update = self.optimizer.propose(params, grads)
             for rule in recipe.rules:
                 update = rule.project(update, self)
-            trace = Trace(self.steps, batch, estimate, update)
+            trace = Trace(self.counters.steps, batch, estimate, update)
             verdict = self.guard.judge(trace)
             if not verdict.keeps:
                 body.restore(buffers)
-                return trace.judged(verdict)
+                return trace.refused(verdict)
             self.optimizer.commit(params, update)
             for part in self._parts.values():
                 part.observe(trace)
-        self.steps += 1
-        self.replayed += batch.replayed
+        self.counters.steps += 1
+        self.counters.replayed += batch.replayed
         return trace
 
-    def _recall(self, fresh: Batch) -> Batch:
-        """The fresh rows, and behind them each draw the method makes from memory."""
-        body, memory, top = self.body, self.memory, len(fresh.inputs)
-        if memory is None or not len(memory):
-            return Batch(body.read(fresh.inputs), fresh.targets, fresh.weights)
-        draws: dict[str, Draw] = {}
-        parts = [fresh]
-        for replay in self.recipe.replay:
-            recalled = memory.sample(self._share(replay, len(fresh.inputs)), self.steps, replay.name)
-            if recalled is None:
-                continue
-            columns, rows = recalled.columns, slice(top, top + len(recalled.slots))
-            weights = _product(columns.get("weights"), recalled.weights)
-            parts.append(Batch(columns["inputs"], columns["targets"], weights))
-            draws[replay.name] = Draw(rows, recalled.slots, columns)
-            top = rows.stop
-        inputs = torch.cat([part.inputs for part in parts])
-        targets = torch.cat([part.targets for part in parts])
-        return Batch(body.read(inputs), targets, _joined(parts), None, draws)
+    def _estimate(self, batch: Batch) -> Estimate:
+        """Loss, outputs and gradient; what the model draws at random is keyed by the step."""
+        if not self.body.stochastic:
+            return self.recipe.estimator(self._objective, self.body.params, batch)
+        with torch_draws(self.config.seed, "forward", self.counters.steps):
+            return self.recipe.estimator(self._objective, self.body.params, batch)
 
-    def _share(self, replay: methods.Replay, fresh: int) -> int:
-        """How many rows to draw beside the fresh ones: fractions come due as rows add up."""
-        ratio = self.config.replay_ratio if replay.ratio is None else replay.ratio
-        due = ratio / (1 - ratio)
-        return int((self.examples + fresh) * due + 1e-6) - int(self.examples * due + 1e-6)
-
-    def _remember(self, batch: Batch, fresh: Batch, trace: Trace) -> Trace:
-        """Note the rows as learned and offer them to memory."""
-        n, joined = len(fresh.inputs), trace.batch
-        self.examples += n
-        if batch.domains is not None:
-            self._domains.update(d for d in batch.domains if d is not None)
-        self._loss.note(trace.estimate.loss)
-        if self.memory is None:
-            return trace
-        for draw in joined.draws.values() if "losses" in self.memory.needs else ():
-            losses = self.task.losses(trace.estimate.outputs[draw.rows], joined.targets[draw.rows])
-            self.memory.seen_again(draw.slots, losses)
+    def _remember(self, fresh: Batch, trace: Trace) -> list[int] | None:
+        """Offer the rows to memory; the slot each was given."""
+        memory, outputs = self.memory, trace.estimate.outputs
+        if memory is None:
+            return None
+        for draw in trace.batch.draws.values() if "losses" in memory.needs else ():
+            losses = self.task.losses(outputs[draw.rows], trace.batch.targets[draw.rows])
+            memory.seen_again(draw.slots, losses)
         kept = {"inputs": fresh.inputs, "targets": fresh.targets}
         if fresh.weights is not None:
             kept["weights"] = fresh.weights
-        if "logits" in self.recipe.needs:
-            outputs = trace.estimate.outputs[:n]
-            kept["logits"], kept["width"] = outputs, torch.full((n,), outputs.shape[1])
-        return trace.kept(self.memory.add(self.task.groups(kept["targets"]), kept))
+        if "logits" in self._needs:
+            n, width = len(fresh), outputs.shape[1]
+            kept["logits"], kept["width"] = outputs[:n], torch.full((n,), width)
+        return memory.add(self.task.groups(fresh.targets), kept)
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change settings from the next step on.
@@ -203,20 +194,22 @@ class Learner:
         view = View(self.body.module, self.body.params, self._objective, self.task)
         for part in self._parts.values():
             part.consolidate(view)
-        self.consolidations += 1
-        return ConsolidationReport(number=self.consolidations, parts=tuple(self._parts), updates=updates)
+        self.counters.consolidations += 1
+        return ConsolidationReport(
+            number=self.counters.consolidations, parts=tuple(self._parts), updates=updates
+        )
 
     def _rehearse(self, epoch: int) -> int:
         """One pass over memory in a keyed order; the number of updates kept."""
         if self.memory is None or not len(self.memory):
             return 0
-        before, count, rows = self.steps, len(self.memory), 2 * self.config.batch_size
-        order = permutation(self.config.seed, f"rehearse:{self.consolidations}:{epoch}", count)
+        before, count, rows = self.counters.steps, len(self.memory), 2 * self.config.batch_size
+        order = permutation(self.config.seed, f"rehearse:{self.counters.consolidations}:{epoch}", count)
         for slots in torch.from_numpy(order).tensor_split(max(1, count // rows)):
             columns = self.memory.table.get(slots)
             weights = columns.get("weights")
             self._step(Batch(self.body.read(columns["inputs"]), columns["targets"], weights))
-        return self.steps - before
+        return self.counters.steps - before
 
     # Answers -----------------------------------------------------------------------------------
 
@@ -240,6 +233,16 @@ class Learner:
             return None
         width = self._body.width or 0 if self._body is not None else 0
         return frozenset(self.config.classes or range(width)) or None
+
+    @property
+    def steps(self) -> int:
+        """Updates made."""
+        return self.counters.steps
+
+    @property
+    def examples(self) -> int:
+        """Rows learned."""
+        return self.counters.examples
 
     @property
     def shape(self) -> tuple[int, ...] | None:
@@ -268,16 +271,7 @@ class Learner:
     @property
     def stats(self) -> OnlineLearnerStats:
         """Counters so far; reading the running loss waits for the device."""
-        return OnlineLearnerStats(
-            examples=self.examples,
-            steps=self.steps,
-            replayed=self.replayed,
-            refused=self.refused,
-            consolidations=self.consolidations,
-            running_loss=self._loss.value,
-            remembered=0 if self.memory is None else len(self.memory),
-            domains=dict(self._domains),
-        )
+        return self.counters.stats(0 if self.memory is None else len(self.memory))
 
     # State -------------------------------------------------------------------------------------
 
@@ -329,10 +323,7 @@ class Learner:
             self.memory.load_state(state["memory"])
         for name, part in self._parts.items():
             part.load_state(state["parts"][name])
-        for name in _COUNTERS:
-            setattr(self, name, int(state["counters"][name]))
-        self._domains = Counter(state["domains"])
-        self._loss = RunningLoss(state["running_loss"])
+        self.counters.load_state(state["counters"])
 
     def _state(self) -> State:
         return {
@@ -346,10 +337,8 @@ class Learner:
             "guard": self.guard.state(),
             "memory": None if self.memory is None else self.memory.state(),
             "parts": {name: part.state() for name, part in self._parts.items()},
-            "counters": {name: getattr(self, name) for name in _COUNTERS},
+            "counters": self.counters.state(),
             "settings": {name: getattr(self.config, name) for name in CHANGEABLE},
-            "domains": dict(self._domains),
-            "running_loss": self._loss.value,
         }
 
     # Making ------------------------------------------------------------------------------------
@@ -358,11 +347,11 @@ class Learner:
         """The gradient of the objective on a batch: the oracle of rules that compare."""
         return self.recipe.estimator(self._objective, self.body.params, batch).grads
 
-    def _admit(self, batch: Batch, undo: ExitStack) -> Batch:
-        """The rows as they may be learned; `undo` learns to take back what was made for them."""
+    def _admit(self, batch: Batch, undo: list[Callable[[], None]]) -> Batch:
+        """The rows as they may be learned; `undo` gains what takes back all that was made for them."""
         rows = check_rows(batch, self._shape)
         if self._shape is None:
-            undo.callback(self._forget_form, self._body, self.task)
+            undo.append(partial(self._forget_form, self._body, self.task))
             self._shape = tuple(rows.inputs.shape[1:])
         if self._body is None:
             self._build(self._shape, outputs=self._outputs(batch))
@@ -395,16 +384,6 @@ class Learner:
         self.task = tasks.make(self.config, width or 0)
         self._objective = Composed(self.recipe, module, self._body.params, self.task)
 
-    def _make_memory(self) -> ReplayBuffer | None:
-        if not (self.recipe.replay or self.recipe.rehearsal or self.recipe.remembers):
-            return None
-        return ReplayBuffer(
-            capacity=self.config.memory_size if self.recipe.bounded else None,
-            insertion=self.config.insertion or self.recipe.insertion,
-            sampling=self.config.sampling or self.recipe.sampling,
-            seed=self.config.seed,
-        )
-
     def _question(self, inputs: Any) -> Tensor:
         rows = tensor(inputs)
         if self._shape is not None and rows.shape == self._shape:
@@ -416,43 +395,3 @@ class Learner:
     def _ready(self, what: str) -> None:
         if self._body is None:
             raise NothingLearned(f"there is nothing to {what} yet: learn a row first")
-
-
-class RunningLoss:
-    """The exponential mean of the loss over about 100 steps; losses are read when it is asked for."""
-
-    def __init__(self, value: float | None = None) -> None:
-        self._value = value
-        self._unread: list[Tensor] = []
-
-    def note(self, loss: Tensor) -> None:
-        """Note a step's loss without waiting for the device."""
-        self._unread.append(loss)
-        if len(self._unread) >= 256:
-            self._read()
-
-    @property
-    def value(self) -> float | None:
-        """The mean in nats; None before the first step."""
-        self._read()
-        return self._value
-
-    def _read(self) -> None:
-        for loss in torch.stack(self._unread).tolist() if self._unread else ():
-            self._value = loss if self._value is None else self._value + 0.01 * (loss - self._value)
-        self._unread.clear()
-
-
-_COUNTERS = ("steps", "examples", "replayed", "refused", "consolidations")
-
-
-def _product(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    if a is None or b is None:
-        return b if a is None else a
-    return a * b
-
-
-def _joined(parts: list[Batch]) -> Tensor | None:
-    if all(part.weights is None for part in parts):
-        return None
-    return torch.cat([torch.ones(len(p)) if p.weights is None else p.weights for p in parts])

@@ -87,7 +87,7 @@ class Batch(Struct, frozen=True, eq=False):
     draws: dict[str, Draw] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return len(self.inputs)
+        return self.inputs.shape[0]
 
     @property
     def fresh(self) -> int:
@@ -127,12 +127,19 @@ class Estimate(Struct, frozen=True, eq=False):
     outputs: Tensor
     grads: dict[str, Tensor]
 
+    def spent(self) -> Estimate:
+        """Loss and outputs alone."""
+        return Estimate(self.loss, self.outputs, {})
+
 
 class Update(Struct, frozen=True, eq=False):
     """A proposed move: parameters + scale * tree. `scale` spares plain SGD a copy."""
 
     tree: dict[str, Tensor]
     scale: float = 1.0
+
+
+_SPENT = Update({})
 
 
 class Ruling(StrEnum):
@@ -158,7 +165,7 @@ KEEP = Verdict(Ruling.KEEP)
 
 
 class Trace(Struct, frozen=True, eq=False):
-    """What one step did.
+    """What one step did; once handed back, without gradient and update, which are as large as the model.
 
     Args:
         step: the number of the update, from 0.
@@ -176,13 +183,13 @@ class Trace(Struct, frozen=True, eq=False):
     verdict: Verdict = KEEP
     slots: list[int] | None = None
 
-    def judged(self, verdict: Verdict) -> Trace:
-        """The same step with a guard's verdict."""
-        return Trace(self.step, self.batch, self.estimate, self.update, verdict)
+    def refused(self, verdict: Verdict) -> Trace:
+        """The same step as handed back with a guard's refusal."""
+        return Trace(self.step, self.batch, self.estimate.spent(), _SPENT, verdict)
 
-    def kept(self, slots: list[int]) -> Trace:
-        """The same step with the memory slots its fresh rows were given."""
-        return Trace(self.step, self.batch, self.estimate, self.update, self.verdict, slots)
+    def handed(self, slots: list[int] | None) -> Trace:
+        """The same step as handed back with the memory slots its fresh rows were given."""
+        return Trace(self.step, self.batch, self.estimate.spent(), _SPENT, self.verdict, slots)
 
     @property
     def loss(self) -> float:

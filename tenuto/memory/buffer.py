@@ -68,9 +68,9 @@ class ReplayBuffer:
         """
         slots = self.insertion.slots(Incoming(self.seen, groups))
         self.seen += len(slots)
-        taken = {slot: row for row, slot in enumerate(slots) if slot >= 0}
-        if not taken:
+        if max(slots) < 0:
             return slots
+        taken = {slot: row for row, slot in enumerate(slots) if slot >= 0}
         if len(taken) < len(slots):
             slots = [slot if taken.get(slot) == row else -1 for row, slot in enumerate(slots)]
             where = torch.tensor(list(taken.values()))
@@ -83,7 +83,7 @@ class ReplayBuffer:
 
     def sample(self, n: int, step: int, draw: str) -> Recalled | None:
         """At most n rows under the draws of (step, draw); None while memory is empty."""
-        count = len(self)
+        count = self.table.count
         if not count or n < 1:
             return None
         pool = Pool(count, self._groups.columns["group"])

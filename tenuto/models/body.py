@@ -8,11 +8,19 @@ from torch import Tensor, nn
 from tenuto.errors import ConfigError, ExampleError, StateError
 from tenuto.models.head import Head
 from tenuto.models.inputs import prepare, reads_integers, settle
+from tenuto.models.mlp import MLP, Standardize
 from tenuto.randomness import torch_draws
 from tenuto.trees import Tree
 from tenuto.types import Label, State
 
 _BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+_DETERMINISTIC = {
+    *(MLP, Standardize, nn.Sequential, nn.Identity, nn.Flatten, nn.Linear, nn.Embedding),
+    *(nn.Conv1d, nn.Conv2d, nn.MaxPool1d, nn.MaxPool2d, nn.AvgPool2d, nn.AdaptiveAvgPool2d),
+    *(nn.BatchNorm1d, nn.BatchNorm2d, nn.LayerNorm, nn.GroupNorm),
+    *(nn.ReLU, nn.LeakyReLU, nn.GELU, nn.SiLU, nn.Tanh, nn.Sigmoid),
+}
+"""Layers known to draw nothing at random."""
 
 
 class Body:
@@ -37,6 +45,7 @@ class Body:
         first = next(iter(self.params.values()))
         self.dtype, self.device = first.dtype, first.device
         self._integers = reads_integers(module)
+        self.stochastic = any(type(m) not in _DETERMINISTIC for m in module.modules())
         self._normalises = any(isinstance(m, _BATCH_NORMS) for m in module.modules())
         self._buffers = [(m, name) for m in module.modules() for name, _ in m.named_buffers(recurse=False)]
         self._read: tuple[int, ...] | None = None

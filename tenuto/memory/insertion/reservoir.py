@@ -32,7 +32,7 @@ class Reservoir:
     def slots(self, incoming: Incoming) -> list[int]:
         """A slot for each row, or -1."""
         block, start = divmod(incoming.first, _ROWS)
-        n = len(incoming.groups)
+        n = incoming.groups.shape[0]
         slots = self._drawn(block)[start : start + n]
         while len(slots) < n:
             block += 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict
 from typing import Any
 
 import apsw
@@ -84,7 +83,7 @@ def write_events(connection: apsw.Connection, events: Iterable[Event]) -> None:
 
 def move(connection: apsw.Connection, head: Head) -> None:
     """Set where the ledger stands."""
-    set_meta(connection, "head", asdict(head))
+    set_meta(connection, "head", msgspec.structs.asdict(head))
 
 
 def check_name(name: str) -> None:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
 
 import apsw
+import msgspec
 
 from tenuto.errors import DuplicateId
 from tenuto.store.records import Receipt
@@ -25,5 +25,5 @@ def remember(connection: apsw.Connection, key: str, payload: bytes, receipt: Rec
     """Keep the receipt of an idempotency key."""
     connection.execute(
         "INSERT INTO idempotency(key, sha256, response, received_at) VALUES (?, ?, ?, ?)",
-        (key, payload, json.dumps(asdict(receipt)), at),
+        (key, payload, json.dumps(msgspec.structs.asdict(receipt)), at),
     )

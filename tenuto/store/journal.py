@@ -165,7 +165,7 @@ class Journal:
             " WHERE n > ? AND (?2 IS NULL OR id = ?2) ORDER BY n LIMIT ?3",
             (after, id, limit),
         )
-        return [Quarantined(**dict(zip(Quarantined.__dataclass_fields__, row, strict=True))) for row in rows]
+        return [Quarantined(**dict(zip(Quarantined.__struct_fields__, row, strict=True))) for row in rows]
 
     def seqs(
         self, *, id: str | None = None, source: str | None = None, principal: str | None = None

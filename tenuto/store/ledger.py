@@ -150,7 +150,7 @@ class Ledger:
             " WHERE k > ?1 GROUP BY (k - first) * ?2 / span ORDER BY 1",
             (after, points),
         )
-        names = CurvePoint.__dataclass_fields__
+        names = CurvePoint.__struct_fields__
         return [CurvePoint(**dict(zip(names, row, strict=True))) for row in rows]
 
     def verdicts(self) -> dict[str, int]:

@@ -1,13 +1,12 @@
 """The rows of the store as plain records.
 
-`Row`, `Entry` and `Step` are made once per example or step, so they are msgspec structs: a fifth of the
-cost of a frozen dataclass. The rest are dataclasses like everywhere else.
+They are msgspec structs, not dataclasses: `Row`, `Entry` and `Step` are made once per example or step, at
+a fifth of the cost, and a verb that only looks at a home spends a tenth of the time on their classes.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -67,8 +66,7 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         return decoded
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Receipt:
+class Receipt(msgspec.Struct, frozen=True, kw_only=True):
     """What became of the rows of one append.
 
     Args:
@@ -86,8 +84,7 @@ class Receipt:
     last_seq: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Quarantined:
+class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
     """A row that was set apart: nothing learned it."""
 
     n: int
@@ -100,8 +97,7 @@ class Quarantined:
     principal: str | None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Source:
+class Source(msgspec.Struct, frozen=True, kw_only=True):
     """How far a source has been read: everything before `offset` is durable."""
 
     name: str
@@ -110,8 +106,7 @@ class Source:
     read_at: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Erased:
+class Erased(msgspec.Struct, frozen=True, kw_only=True):
     """What a forgetting removed; `seq` is the `forget` command that says so in the journal.
 
     Args:
@@ -125,8 +120,7 @@ class Erased:
     scrubbed: bool
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Pruned:
+class Pruned(msgspec.Struct, frozen=True, kw_only=True):
     """What retention dropped, and the bytes of bodies that gave back."""
 
     entries: int
@@ -161,18 +155,16 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     digest: str | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Event:
+class Event(msgspec.Struct, frozen=True, kw_only=True):
     """Something worth telling: a drift, a rollback, a consolidation."""
 
     kind: str
-    body: Mapping[str, Any] = field(default_factory=dict)
+    body: Mapping[str, Any] = msgspec.field(default_factory=dict)
     at: float
     n: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class SnapshotRow:
+class SnapshotRow(msgspec.Struct, frozen=True, kw_only=True):
     """A snapshot as its row in the ledger; its tensors are blobs that the manifest names.
 
     Args:
@@ -196,8 +188,7 @@ class SnapshotRow:
     sound: bool = True
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Head:
+class Head(msgspec.Struct, frozen=True, kw_only=True):
     """Where the ledger stands: the last committed step, its cursor and the digest of its state."""
 
     k: int
@@ -206,8 +197,7 @@ class Head:
     at: float
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class CurvePoint:
+class CurvePoint(msgspec.Struct, frozen=True, kw_only=True):
     """Steps first_k to last_k of the loss curve, averaged over their rows."""
 
     first_k: int

@@ -5,16 +5,16 @@ Those that are settings or fields of a stream are collected in the context, so t
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import fields
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from tenuto.config import OnlineLearnerConfig, SessionConfig
-from tenuto.streams import Stream, open_stream
+if TYPE_CHECKING:
+    from tenuto.streams import Stream
 
 Command = Callable[..., int]
 
@@ -88,16 +88,20 @@ def learner(command: Command) -> Command:
 
 def opened(context: click.Context, source: str, *, name: str | None = None, labelled: bool = True) -> Stream:
     """The stream of a path, read as the options say."""
+    from tenuto.streams import open_stream
+
     return open_stream(source, name=name, labelled=labelled, **context.meta.get(FIELDS, {}))
 
 
 def settings(context: click.Context) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the options set for the learner and for the session; an unknown name is refused."""
+    from tenuto.config import OnlineLearnerConfig, SessionConfig
+
     given = dict(context.meta.get(SETTINGS, {}))
     if "classes" in given:
         given["classes"] = labels(given["classes"])
     given |= assigned(given.pop("assignments", ()), "--set")
-    known = {field.name for field in fields(SessionConfig)}
+    known = {field.name for field in dataclasses.fields(SessionConfig)}
     session = {name: given.pop(name) for name in known & set(given)}
     OnlineLearnerConfig.of(given)
     SessionConfig.of(session)

@@ -109,6 +109,7 @@ class ReplayBuffer:
         return {
             "table": self.table.state(),
             "groups": self._groups.state(),
+            "capacity": self.capacity,
             "policies": list(self.policies),
             "seen": self.seen,
             "insertion": self.insertion.state(),
@@ -116,10 +117,14 @@ class ReplayBuffer:
         }
 
     def load_state(self, state: State) -> None:
-        """Take a saved memory; one of other policies is refused."""
+        """Take a saved memory; one of other policies or of another capacity is refused."""
         if state["policies"] != self.policies:
             raise StateError(
                 f"the saved memory is {' x '.join(state['policies'])}, this one {' x '.join(self.policies)}"
+            )
+        if state["capacity"] != self.capacity:
+            raise StateError(
+                f"the saved memory holds {state['capacity']} rows at most, this one {self.capacity}"
             )
         self.table.load_state(state["table"])
         self._groups.load_state(state["groups"])

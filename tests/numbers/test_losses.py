@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -13,11 +12,43 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from tenuto import Batch, Learner, OnlineLearnerConfig, Trace
+from tenuto import Batch, Learner, OnlineLearnerConfig, Trace, methods
+from tenuto.protocols import Oracle, View
 from tenuto.randomness import permutation
+from tenuto.types import State, Update
 
 CONFIG = OnlineLearnerConfig(learning_rate=0.1, memory_size=20, hidden=(6,), batch_size=4)
-Formula = Callable[[Learner, Tensor, Trace], Tensor]
+
+
+class Recorder:
+    """A rule that changes nothing and keeps the trace that a step hands to its parts, gradients and all."""
+
+    trace: Trace
+
+    def project(self, update: Update, oracle: Oracle) -> Update:
+        """The same update."""
+        return update
+
+    def observe(self, trace: Trace) -> None:
+        """Keep the trace."""
+        self.trace = trace
+
+    def consolidate(self, view: View) -> None:
+        """Nothing to close."""
+
+    def state(self) -> State:
+        """Nothing to save."""
+        return {}
+
+    def load_state(self, state: State) -> None:
+        """Nothing to load."""
+
+
+def recorded(method: str, options: dict[str, Any], **settings: Any) -> tuple[Learner, Recorder]:
+    """A learner of a method, and what records its steps."""
+    recorder = Recorder()
+    recipe = replace(methods.load(method, options), rules=(recorder,))
+    return Learner(settings.pop("model", None), replace(CONFIG, **settings), method=recipe), recorder
 
 
 def model(outputs: int = 6) -> nn.Module:
@@ -45,11 +76,6 @@ def supervised(outputs: Tensor, batch: Batch, rows: slice) -> Tensor:
     return (losses if batch.weights is None else losses * batch.weights[rows]).mean()
 
 
-def er(learner: Learner, outputs: Tensor, trace: Trace) -> Tensor:
-    """L = mean of CE over fresh and replayed rows."""
-    return supervised(outputs, trace.batch, slice(None))
-
-
 def matched(outputs: Tensor, trace: Trace, stored: dict[int, Tensor]) -> Tensor:
     """The mean over rows and stored columns of (z - z_stored)^2."""
     draw = trace.batch.draws["logits"]
@@ -66,7 +92,7 @@ def matched(outputs: Tensor, trace: Trace, stored: dict[int, Tensor]) -> Tensor:
 @pytest.mark.parametrize("method", ["naive", "er", "der", "derpp"])
 def test_loss_gradient_and_step(method: str, weighted: bool) -> None:
     options: dict[str, Any] = {"der": {"alpha": 0.3}, "derpp": {"alpha": 0.3, "beta": 0.7}}.get(method, {})
-    learner = Learner(config=replace(CONFIG, seed=3), method=method, options=options)
+    learner, recorder = recorded(method, options, seed=3)
     stored: dict[int, Tensor] = {}
     replayed = 0
     for batch in stream(25, weighted=weighted):
@@ -91,7 +117,7 @@ def test_loss_gradient_and_step(method: str, weighted: bool) -> None:
         grads = torch.autograd.grad(loss, list(twin.parameters()))
         after = dict(learner.model.named_parameters())
         for (name, was), grad in zip(twin.named_parameters(), grads, strict=True):
-            torch.testing.assert_close(trace.estimate.grads[name], grad, rtol=1e-4, atol=1e-6)
+            torch.testing.assert_close(recorder.trace.estimate.grads[name], grad, rtol=1e-4, atol=1e-6)
             torch.testing.assert_close(after[name], was - 0.1 * grad, rtol=1e-5, atol=1e-6)
         replayed += trace.batch.replayed
     assert (replayed > 50) == (method != "naive")
@@ -125,9 +151,7 @@ def test_stored_outputs_are_compared_on_the_width_they_had() -> None:
 
 @pytest.mark.parametrize("weighted", [False, True])
 def test_lwf_distils_from_the_model_before_this_context(weighted: bool) -> None:
-    learner = Learner(
-        model(), replace(CONFIG, seed=1), method="lwf", options={"weight": 0.8, "temperature": 2.0}
-    )
+    learner, recorder = recorded("lwf", {"weight": 0.8, "temperature": 2.0}, model=model(), seed=1)
     for batch in stream(5):
         assert learner.learn_batch(batch).batch.replayed == 0
     learner.consolidate()
@@ -142,10 +166,9 @@ def test_lwf_distils_from_the_model_before_this_context(weighted: bool) -> None:
             divergence = divergence * batch.weights
         loss = supervised(outputs, trace.batch, slice(None)) + 0.8 * 4 * divergence.mean()
         torch.testing.assert_close(trace.estimate.loss, loss.detach(), rtol=1e-5, atol=1e-6)
-        for name, grad in zip(
-            trace.estimate.grads, torch.autograd.grad(loss, list(twin.parameters())), strict=True
-        ):
-            torch.testing.assert_close(trace.estimate.grads[name], grad, rtol=1e-4, atol=1e-6)
+        found = recorder.trace.estimate.grads
+        for name, grad in zip(found, torch.autograd.grad(loss, list(twin.parameters())), strict=True):
+            torch.testing.assert_close(found[name], grad, rtol=1e-4, atol=1e-6)
 
 
 def test_lwf_has_no_teacher_in_its_first_context_and_the_newest_later() -> None:

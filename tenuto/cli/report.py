@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from tenuto.evaluation import Curve, Listing, Report
     from tenuto.store.records import CurvePoint
 
-POINTS = 200
+POINTS = 100
 """Points of a curve, at most."""
 ROWS = 20
 """Quarantined rows that are listed, at most."""
@@ -62,15 +62,13 @@ def _report(home: Home) -> Report:
     told, points = overview(home), home.ledger.curve(POINTS)
     runs = []
     if points:
-        right = told["progressive_accuracy"]
-        measures = {} if right is None else {"progressive_accuracy": right}
-        runs = [Run(method=told["method"], seed=told["seed"], curves=_curves(points), measures=measures)]
+        runs = [Run(method=told["method"], seed=told["seed"], curves=_curves(points))]
     return Report(
         title=home.path.name,
         subtitle=f"{plural(told['rows']['learned'], 'row')} learned in {plural(told['step'], 'step')}.",
         runs=tuple(runs),
         listings=tuple(_listings(home, told)),
-        facts=_facts(told),
+        facts={"command": f"tenuto report --home {home.path}", "version": f"tenuto {tenuto.__version__}"},
     )
 
 
@@ -91,10 +89,16 @@ def _curves(points: Sequence[CurvePoint]) -> dict[str, Curve]:
 
 
 def _listings(home: Home, told: dict[str, Any]) -> Iterator[Listing]:
-    """Memory by class, snapshots, quarantine."""
+    """The home at a glance, memory by class, snapshots, quarantine."""
     from tenuto.evaluation import Listing
 
-    held = told["memory"]
+    held, said = told["memory"], lines(told)
+    del said["memory"], said["snapshots"]
+    yield Listing(
+        title="At a glance",
+        head=("", ""),
+        rows=tuple((name, one if isinstance(one, str) else "; ".join(one)) for name, one in said.items()),
+    )
     if held.classes:
         shares = tuple(count / held.read for count in held.classes.values())
         yield Listing(
@@ -125,9 +129,3 @@ def _listings(home: Home, told: dict[str, Any]) -> Iterator[Listing]:
             head=("row", "reason"),
             rows=tuple((row.id, row.reason) for row in apart),
         )
-
-
-def _facts(told: dict[str, Any]) -> dict[str, str]:
-    facts = {name: said if isinstance(said, str) else "; ".join(said) for name, said in lines(told).items()}
-    del facts["memory"], facts["snapshots"]
-    return facts | {"tenuto": tenuto.__version__, "command": f"tenuto report --home {told['home']}"}

@@ -171,12 +171,8 @@ def _listing(listing: Listing) -> Markup:
         bar = [tag("td", {"class": "bar"}, _bar(listing.shares[i]))] if listing.shares else []
         rows.append(tag("tr", {}, *cells, *bar))
     bars = [tag("th", {"scope": "col"})] if listing.shares else []
-    table = tag(
-        "table",
-        {"class": "listing"},
-        tag("thead", {}, tag("tr", {}, *heads, *bars)),
-        tag("tbody", {}, *rows),
-    )
+    head = [tag("thead", {}, tag("tr", {}, *heads, *bars))] if any(listing.head) else []
+    table = tag("table", {"class": "listing"}, *head, tag("tbody", {}, *rows))
     told = [_note(listing.note)] if listing.note else []
     return _section(listing.title, *told, tag("div", {"class": "wide"}, table))
 

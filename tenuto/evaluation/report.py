@@ -102,7 +102,7 @@ class Listing:
 
     Args:
         title: its heading.
-        head: a heading per column.
+        head: a heading per column; all empty for none.
         rows: a text per column.
         shares: a share in [0, 1] per row, drawn as a bar behind it; () for none.
         note: what is to be said of it.

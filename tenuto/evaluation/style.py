@@ -138,7 +138,7 @@ header .verdict{font-size:1rem;margin-top:.6rem}
 pre{font:.8125rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace;margin:.5rem 0 0;
 white-space:pre-wrap;overflow-wrap:anywhere}
 .listing td,.listing tbody th{padding-right:1.5rem;vertical-align:top;overflow-wrap:anywhere}
-.listing .bar{width:40%;padding-right:0;vertical-align:middle}
+.listing .bar{width:66%;padding-right:0;vertical-align:middle}
 .listing .bar svg{width:100%}
 .listing:has(.bar){width:100%}
 .facts{width:100%;margin-top:.75rem}

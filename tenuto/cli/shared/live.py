@@ -56,6 +56,9 @@ def picture(meter: Meter) -> RenderableType:
         completed=meter.read,
         pulse=meter.total is None,
         animation_time=meter.seconds,
+        complete_style="cyan",
+        finished_style="cyan",
+        pulse_style="cyan",
     )
     of = "" if meter.total is None else f" / {meter.total:,}"
     top = Table.grid(padding=(0, 1), expand=True)

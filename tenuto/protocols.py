@@ -33,38 +33,72 @@ if TYPE_CHECKING:
 class OnlineLearner(Protocol):
     """Learns one row or one batch at a time and answers at any moment."""
 
-    def learn_one(self, example: OnlineExample) -> Trace: ...
-    def learn_batch(self, batch: Batch) -> Trace: ...
-    def predict(self, inputs: Any) -> Prediction: ...
-    def consolidate(self) -> ConsolidationReport: ...
+    def learn_one(self, example: OnlineExample) -> Trace:
+        """Learn one row."""
+
+    def learn_batch(self, batch: Batch) -> Trace:
+        """Learn n rows; ExampleError where one cannot be learned, with nothing changed."""
+
+    def predict(self, inputs: Any) -> Prediction:
+        """Answers for rows (n, *shape); nothing changes. NothingLearned before the first row."""
+
+    def consolidate(self) -> ConsolidationReport:
+        """Close the context."""
+
     @property
-    def model(self) -> Module: ...
-    def save_state(self) -> State: ...
-    def load_state(self, state: State) -> None: ...
+    def model(self) -> Module:
+        """The module being trained."""
+
+    def save_state(self) -> State:
+        """A copy of everything the next step depends on."""
+
+    def load_state(self, state: State) -> None:
+        """Become the learner that was saved. Raises StateError, with nothing changed."""
 
 
 class Stateful(Protocol):
     """Holds state that is plain data."""
 
-    def state(self) -> State: ...
-    def load_state(self, state: State) -> None: ...
+    def state(self) -> State:
+        """Everything a later step depends on, as plain data and tensors."""
+
+    def load_state(self, state: State) -> None:
+        """Take back what `state` gave."""
 
 
 class Task(Stateful, Protocol):
     """What targets mean."""
 
     @property
-    def classes(self) -> Sequence[Label]: ...
+    def classes(self) -> Sequence[Label]:
+        """The label of each column; empty where there are none."""
 
-    def unknown(self, targets: Any) -> list[Label]: ...
-    def grow(self, labels: Sequence[Label]) -> None: ...
-    def shrink(self, count: int) -> None: ...
-    def encode(self, targets: Any) -> Tensor | None: ...
-    def groups(self, targets: Tensor) -> Tensor: ...
-    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor: ...
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor: ...
-    def correct(self, outputs: Tensor, targets: Tensor) -> int | None: ...
-    def answer(self, outputs: Tensor) -> Prediction: ...
+    def unknown(self, targets: Any) -> list[Label]:
+        """Labels that have no column yet, in row order. Raises ExampleError."""
+
+    def grow(self, labels: Sequence[Label]) -> None:
+        """Give each label the next column."""
+
+    def shrink(self, count: int) -> None:
+        """Take back all but the first `count` labels."""
+
+    def encode(self, targets: Any) -> Tensor | None:
+        """Targets (n,) or (n, k) as the loss takes them; None where a label is unknown."""
+
+    def groups(self, targets: Tensor) -> Tensor:
+        """What balanced memories balance over: (n,) int64."""
+
+    def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """The loss (n,) of each row, in nats under classification."""
+
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
+        """Their mean, a scalar."""
+
+    def correct(self, outputs: Tensor, targets: Tensor) -> int | None:
+        """How many of n rows were answered right; None where that has no meaning."""
+
+    def answer(self, outputs: Tensor) -> Prediction:
+        """Outputs (n, c) as answers."""
 
 
 class Forward(Struct, frozen=True, eq=False):
@@ -109,32 +143,39 @@ class View:
 class Part(Stateful, Protocol):
     """Anything with a place in the step."""
 
-    def observe(self, trace: Trace) -> None: ...
-    def consolidate(self, view: View) -> None: ...
+    def observe(self, trace: Trace) -> None:
+        """Note a step that was committed; gradient and update are still in the trace."""
+
+    def consolidate(self, view: View) -> None:
+        """Close the context."""
 
 
 class Penalty(Part, Protocol):
     """Adds a closed-form gradient."""
 
-    def penalty_gradient(self, params: Tree) -> Tree | None: ...
+    def penalty_gradient(self, params: Tree) -> Tree | None:
+        """The gradient of the penalty at these parameters; None: nothing to add."""
 
 
 class Oracle(Protocol):
     """Gradients on request, for rules that compare."""
 
-    def gradient_on(self, batch: Batch) -> Tree: ...
+    def gradient_on(self, batch: Batch) -> Tree:
+        """The gradient of the objective on a batch, at the parameters of this step."""
 
 
 class UpdateRule(Part, Protocol):
     """Projects the proposed update."""
 
-    def project(self, update: Update, oracle: Oracle) -> Update: ...
+    def project(self, update: Update, oracle: Oracle) -> Update:
+        """The update that may go on to the guard."""
 
 
 class Teacher(Part, Protocol):
     """An earlier self that the learner is distilled from."""
 
-    def outputs(self, module: Module, inputs: Tensor) -> Tensor | None: ...
+    def outputs(self, module: Module, inputs: Tensor) -> Tensor | None:
+        """Its outputs (n, c) for the joined rows; None while there is none."""
 
 
 class Optimizer(Stateful, Protocol):
@@ -142,9 +183,14 @@ class Optimizer(Stateful, Protocol):
 
     learning_rate: float
 
-    def propose(self, params: Tree, grads: Tree) -> Update: ...
-    def commit(self, params: Tree, update: Update) -> None: ...
-    def resize(self, params: Tree) -> None: ...
+    def propose(self, params: Tree, grads: Tree) -> Update:
+        """The move for these gradients; nothing changes yet."""
+
+    def commit(self, params: Tree, update: Update) -> None:
+        """Move the parameters in place, and keep what the last proposal computed."""
+
+    def resize(self, params: Tree) -> None:
+        """Follow parameters whose rows were added or taken back."""
 
 
 class Incoming(Struct, frozen=True, eq=False):
@@ -169,7 +215,8 @@ class Pool(Struct, frozen=True, eq=False):
 class InsertionPolicy(Stateful, Protocol):
     """Answers each incoming row with a slot, or -1 where it is not kept."""
 
-    def slots(self, incoming: Incoming) -> list[int]: ...
+    def slots(self, incoming: Incoming) -> list[int]:
+        """A slot for each row in order, or -1; later rows may take the slots of earlier ones."""
 
 
 class SamplingPolicy(Stateful, Protocol):
@@ -177,21 +224,32 @@ class SamplingPolicy(Stateful, Protocol):
 
     needs: frozenset[str]
 
-    def rows(self, n: int, pool: Pool, step: int, draw: str) -> tuple[Tensor, Tensor | None]: ...
-    def added(self, slots: list[int]) -> None: ...
-    def seen(self, slots: Tensor, losses: Tensor) -> None: ...
+    def rows(self, n: int, pool: Pool, step: int, draw: str) -> tuple[Tensor, Tensor | None]:
+        """n slots (n,) int64 under the draws of (step, draw), and weights (n,) or None."""
+
+    def added(self, slots: list[int]) -> None:
+        """These slots hold new rows."""
+
+    def seen(self, slots: Tensor, losses: Tensor) -> None:
+        """The newest losses (k,) of replayed slots (k,), where `needs` asks for losses."""
 
 
 class Memory(Stateful, Protocol):
     """A bounded record of the past."""
 
     def __len__(self) -> int: ...
-    def add(self, groups: Tensor, rows: Mapping[str, Tensor]) -> list[int]: ...
-    def sample(self, n: int, step: int, draw: str) -> Recalled | None: ...
-    def groups(self) -> Mapping[int, int]: ...
+    def add(self, groups: Tensor, rows: Mapping[str, Tensor]) -> list[int]:
+        """Offer n rows; the slot of each, or -1 where it was not kept."""
+
+    def sample(self, n: int, step: int, draw: str) -> Recalled | None:
+        """At most n rows under the draws of (step, draw); None while memory is empty."""
+
+    def groups(self) -> Mapping[int, int]:
+        """How many rows of each group are remembered."""
 
 
 class Guard(Stateful, Protocol):
     """May this update be kept?"""
 
-    def judge(self, trace: Trace) -> Verdict: ...
+    def judge(self, trace: Trace) -> Verdict:
+        """Keep the update or reject it, with the reason; nothing has changed yet."""

@@ -78,6 +78,11 @@ class Batch(Struct, frozen=True, eq=False):
         weights: (n,) row weights, or None for all ones.
         domains: n context names, or None.
         draws: the replayed parts of a joined batch by name; the fresh rows come first.
+
+    >>> import torch
+    >>> batch = Batch(torch.zeros(3, 2), ["cat", "dog", "cat"])
+    >>> len(batch), batch.fresh, batch.replayed
+    (3, 3, 0)
     """
 
     inputs: Tensor
@@ -150,7 +155,11 @@ class Ruling(StrEnum):
 
 
 class Verdict(Struct, frozen=True, eq=False):
-    """A guard's decision and its reason."""
+    """A guard's decision and its reason.
+
+    >>> Verdict(Ruling.REJECT, "the loss of step 3 is nan").keeps
+    False
+    """
 
     ruling: Ruling
     reason: str = ""
@@ -173,7 +182,12 @@ class Trace(Struct, frozen=True, eq=False):
         estimate: loss, outputs and gradients.
         update: the proposed move, after projection.
         verdict: whether it was committed.
-        slots: the memory slot given to each fresh row, or -1.
+        slots: the memory slot given to each fresh row, or -1; None without a memory.
+
+    >>> from tenuto import Learner
+    >>> trace = Learner().learn_one(OnlineExample(input=[0.0, 1.0], target="cat"))
+    >>> trace.step, trace.verdict.keeps, trace.slots
+    (0, True, [0])
     """
 
     step: int
@@ -206,6 +220,10 @@ class Prediction:
         outputs: (n, c) the model's raw outputs.
         probabilities: (n, c) over `classes`, or None under regression.
         classes: the label of each column.
+
+    >>> import torch
+    >>> Prediction(["dog"], torch.tensor([[0.0, 1.0]]), classes=("cat", "dog")).labels
+    ['dog']
     """
 
     labels: list[Any]
@@ -227,6 +245,10 @@ class OnlineLearnerStats:
         running_loss: exponential mean of the loss over about 100 steps; None before the first.
         remembered: rows in memory.
         domains: rows learned by domain; rows without one are not counted here.
+
+    >>> from tenuto import Learner
+    >>> Learner().stats.examples
+    0
     """
 
     examples: int
@@ -241,7 +263,16 @@ class OnlineLearnerStats:
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class ConsolidationReport:
-    """What a consolidation did: parts that acted, updates made on memory."""
+    """What a consolidation did.
+
+    Args:
+        number: how many there were, this one included.
+        parts: the method's parts that closed their context.
+        updates: updates made on memory.
+
+    >>> ConsolidationReport(number=1, parts=("teacher",), updates=0).parts
+    ('teacher',)
+    """
 
     number: int
     parts: tuple[str, ...]

@@ -228,7 +228,7 @@ class Session:
         return steps
 
     def take(self, ids: Sequence[str]) -> int:
-        """Learn these rows now, before the backlog: corrections, or rows that were set aside; the steps made.
+        """Learn these rows, and then the backlog: corrections, or rows that were set aside; the steps made.
 
         Raises:
             ConfigError: an id is not in the journal.
@@ -251,13 +251,21 @@ class Session:
         return self.snapshot()
 
     def predict(self, inputs: Any) -> Prediction:
-        """Answers for rows (n, *shape); nothing changes."""
+        """Answers for rows (n, *shape); nothing changes.
+
+        Raises:
+            NothingLearned: no row was learned yet.
+        """
         return self.learner.predict(inputs)
 
     # Time travel -------------------------------------------------------------------------------
 
     def snapshot(self, name: str | None = None) -> SnapshotRow:
-        """Keep the state of this step; a named snapshot stays whatever the retention."""
+        """Keep the state of this step; a named snapshot stays whatever the retention.
+
+        Raises:
+            ConfigError: the name is taken or out of form, or this step is kept under another.
+        """
         newest = self.home.snapshots.list()[0]
         if newest.k == self.k:
             if name in (None, newest.name):
@@ -271,6 +279,9 @@ class Session:
         """Go back to a kept snapshot, by name or step; what was learned since is set aside. The step.
 
         The rows set aside stay in the journal: `take` learns them again.
+
+        Raises:
+            ConfigError: there is no such snapshot.
         """
         row = self._kept(snapshot)
         place = Cursor.of(row.cursor).place

@@ -122,6 +122,7 @@ class Disk:
                 self.delete(folder / name)
 
     def exists(self, path: Path) -> bool:
+        """Is there a file or folder?"""
         return self.system.exists(path)
 
     def _listed(self, folder: Path) -> list[str]:

@@ -54,6 +54,7 @@ class Journal:
             raise
 
     def close(self) -> None:
+        """Let go of the file. Idempotent."""
         self.database.close()
 
     def append(

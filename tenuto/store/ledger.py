@@ -45,6 +45,7 @@ class Ledger:
             raise
 
     def close(self) -> None:
+        """Let go of the file. Idempotent."""
         self.database.close()
 
     def commit(

@@ -28,7 +28,8 @@ Manifest = dict[str, Any]
 class Shelf(Protocol):
     """Whatever turns tensors into references."""
 
-    def put(self, tensors: Mapping[str, Tensor]) -> dict[str, Ref]: ...
+    def put(self, tensors: Mapping[str, Tensor]) -> dict[str, Ref]:
+        """Keep tensors; a reference for each name."""
 
 
 def freeze(state: Mapping[str, Any], shelf: Shelf) -> Manifest:

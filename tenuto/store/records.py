@@ -137,7 +137,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         rows: how many rows were fresh.
         replayed: seqs of the replayed rows, int64 little-endian, in draw order.
         lr: learning rate.
-        loss: mean loss of the fresh rows, in nats; NaN is kept as None.
+        loss: the objective over fresh and replayed rows, in nats under classification; NaN is kept as None.
         correct: fresh rows answered correctly before they were learned; None where that has no meaning.
         verdict: what the guard said.
         digest: of the state after it, at the end of a group; set by `Ledger.commit`.

@@ -15,17 +15,39 @@ from typing import Protocol
 class System(Protocol):
     """One method per call. Failures are OSErrors."""
 
-    def read(self, path: Path) -> bytes: ...
-    def create(self, path: Path) -> int: ...
-    def write(self, file: int, data: bytes | memoryview) -> int: ...
-    def fsync(self, file: int) -> None: ...
-    def close(self, file: int) -> None: ...
-    def rename(self, old: Path, new: Path) -> None: ...
-    def unlink(self, path: Path) -> None: ...
-    def mkdir(self, path: Path) -> None: ...
-    def fsync_dir(self, path: Path) -> None: ...
-    def listdir(self, path: Path) -> list[str]: ...
-    def exists(self, path: Path) -> bool: ...
+    def read(self, path: Path) -> bytes:
+        """The file's bytes."""
+
+    def create(self, path: Path) -> int:
+        """An empty file to write, whatever was there before; its descriptor."""
+
+    def write(self, file: int, data: bytes | memoryview) -> int:
+        """Write a part of the data; how many bytes."""
+
+    def fsync(self, file: int) -> None:
+        """Make a file's content durable."""
+
+    def close(self, file: int) -> None:
+        """Let go of a descriptor, and of its lock."""
+
+    def rename(self, old: Path, new: Path) -> None:
+        """Put a file in place of another at once."""
+
+    def unlink(self, path: Path) -> None:
+        """Remove a file."""
+
+    def mkdir(self, path: Path) -> None:
+        """Make a folder in one that is there."""
+
+    def fsync_dir(self, path: Path) -> None:
+        """Make the names in a folder durable."""
+
+    def listdir(self, path: Path) -> list[str]:
+        """Names in a folder, in any order."""
+
+    def exists(self, path: Path) -> bool:
+        """Is there a file or folder?"""
+
     def lock(self, path: Path) -> int:
         """Open and lock a file whose content is the holder's process id; BlockingIOError when held."""
 

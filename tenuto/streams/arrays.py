@@ -47,13 +47,16 @@ class ArrayStream(Source):
 
     @cached_property
     def arrays(self) -> Arrays:
+        """The arrays, loaded once. Raises StreamError."""
         return self._load()
 
     @property
     def rows(self) -> int:
+        """How many rows there are."""
         return len(self.arrays.inputs)
 
     def read(self, start: int, size: int) -> Iterator[Chunk]:
+        """The rows from `start` on, `size` at a time."""
         arrays, name = self.arrays, self.name
         self.ended(start, self.rows)
         for offset in range(start, self.rows, size):

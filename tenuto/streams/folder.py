@@ -33,6 +33,7 @@ class FolderStream:
         """None: each of the parts has its own."""
 
     def continues(self, fingerprint: str | None) -> bool:
+        """Only None fits: ask its parts."""
         return fingerprint is None
 
     def chunks(self, start: Start = 0, size: int = 1024) -> Iterator[Chunk]:

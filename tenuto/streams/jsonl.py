@@ -35,6 +35,7 @@ class JsonLines:
     header: bool = False
 
     def parser(self, source: str, header: bytes) -> Parse:
+        """Reads one object per line; there is no header."""
         fields = self.fields
         decode = msgspec.json.Decoder(_shape(fields)).decode
 

@@ -67,6 +67,7 @@ class LineStream(Source):
         return max(0, count - self.dialect.header)
 
     def read(self, start: int, size: int) -> Iterator[Chunk]:
+        """The rows from `start` on, at most `size` at a time; those before a fault are delivered first."""
         rows: list[Row] = []
         raw: list[bytes] = []
         fault: StreamError | None = None

@@ -122,13 +122,16 @@ class Source:
 
     @property
     def rows(self) -> int | None:
+        """How many rows there are, where that is cheap to know."""
         raise NotImplementedError
 
     def read(self, start: int, size: int) -> Iterator[Chunk]:
+        """The rows from `start` on, at most `size` at a time."""
         raise NotImplementedError
 
     @property
     def parts(self) -> tuple[Stream, ...]:
+        """Itself."""
         return (self,)
 
     @property
@@ -141,6 +144,7 @@ class Source:
         return None if self.live else "+".join(_digest(file, PREFIX) for file in self.files)
 
     def continues(self, fingerprint: str | None) -> bool:
+        """Whether its files still begin with what the fingerprint covers. Raises StreamError."""
         if fingerprint is None:
             return True
         known = fingerprint.split("+")
@@ -150,6 +154,7 @@ class Source:
         return known == [_digest(file, int(n)) for file, n in zip(self.files, counts, strict=True)]
 
     def chunks(self, start: Start = 0, size: int = 1024) -> Iterator[Chunk]:
+        """The rows from an offset on, at most `size` at a time. Raises StreamError, ConfigError."""
         offset = start if isinstance(start, int) else start.get(self.name, 0)
         if offset < 0 or size < 1:
             raise ConfigError(f"start is {offset} and size {size}; start is at least 0, size at least 1")

@@ -51,6 +51,7 @@ class Table:
     header: bool = True
 
     def parser(self, source: str, header: bytes) -> Parse:
+        """Reads one line under this header. Raises StreamError where the header is none."""
         try:
             names = [cell.strip() for cell in self._cells(header)]
         except Torn as error:

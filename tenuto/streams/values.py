@@ -115,5 +115,6 @@ def _small(value: object) -> bool:
 
 
 def short(value: object) -> str:
+    """A value as an error message shows it, cut to 80 characters."""
     text = repr(value)
     return text if len(text) <= 80 else text[:77] + "..."

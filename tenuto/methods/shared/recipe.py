@@ -17,6 +17,9 @@ class Replay:
     Args:
         name: the draw's name; two draws of different names are independent.
         ratio: replayed / (fresh + replayed) rows; None: the learner's `replay_ratio`.
+
+    >>> Replay("labels", ratio=0.5).name
+    'labels'
     """
 
     name: str = "replay"
@@ -39,6 +42,9 @@ class Recipe:
         insertion, sampling: the method's own memory policies.
         teacher: an earlier self to distil from.
         rehearsal: passes over memory at each consolidation.
+
+    >>> Recipe(name="mine", replay=(Replay(),)).needs
+    frozenset()
     """
 
     name: str

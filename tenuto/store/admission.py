@@ -40,7 +40,7 @@ def admit(
 ) -> Receipt:
     """Insert what may enter, set apart what clashes; within the caller's transaction."""
     offered = len(rows) + len(refused)
-    rows, refused = _never_again(connection, rows, refused, source)
+    rows, refused, heirs = _never_again(connection, rows, refused, source)
     barred = offered - len(rows) - len(refused)
     last: int = connection.execute("SELECT coalesce(max(seq), 0) FROM entries").get
     candidates = _candidates(rows, last, source, at)
@@ -56,6 +56,7 @@ def admit(
         [(seq, row.body) for seq, row in enumerate(rows, last + 1)],
     )
     _link(connection, rows, last)
+    _bury(connection, heirs, at)
     set_apart(connection, refused, source=source, at=at)
     count(connection, "live", len(rows), sum(len(row.body) for row in rows))
     if duplicates:
@@ -174,12 +175,10 @@ def _clash(row: Row, id: str) -> Refused:
 
 def _never_again(
     connection: apsw.Connection, rows: Sequence[Row], refused: Sequence[Refused], source: str | None
-) -> tuple[Sequence[Row], Sequence[Refused]]:
-    """Without what was forgotten: rows derived from it, and refused rows under its id."""
+) -> tuple[Sequence[Row], Sequence[Refused], set[str]]:
+    """Without what was forgotten: rows derived from it, whose ids come last, and refused rows under its id."""
     parents = {parent for row in (*rows, *refused) for parent in row.derived_from}
     names = parents | {name(row, source) for row in refused}
-    if not names:
-        return rows, refused
     forgotten = {
         id
         for (id,) in connection.executemany(
@@ -187,11 +186,30 @@ def _never_again(
         )
     }
     if not forgotten:
-        return rows, refused
+        return rows, refused, set()
+    heirs: set[str] = set()
+    while (
+        more := {name(row, source) for row in (*rows, *refused) if not forgotten.isdisjoint(row.derived_from)}
+        - heirs
+    ):
+        heirs |= more
+        forgotten |= more
     return (
         [row for row in rows if forgotten.isdisjoint(row.derived_from)],
         [row for row in refused if forgotten.isdisjoint((name(row, source), *row.derived_from))],
+        heirs,
     )
+
+
+def _bury(connection: apsw.Connection, heirs: Iterable[str], at: float) -> None:
+    """Leave a tombstone for each row that was not let in, so that none of its descendants is either."""
+    for id in sorted(heirs):
+        connection.execute(
+            "INSERT OR IGNORE INTO entries(id, kind, received_at, status)"
+            f" VALUES (?, '{EXAMPLE}', ?, {FORGOTTEN})",
+            (id, at),
+        )
+        count(connection, "forgotten", connection.changes(), 0)
 
 
 def _link(connection: apsw.Connection, rows: Sequence[Row], last: int) -> None:

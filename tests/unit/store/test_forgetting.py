@@ -67,7 +67,7 @@ def test_the_forgotten_is_never_learned_again(journal: Journal, tmp_path: Path):
     assert again == Receipt(forgotten=2)
     assert derived == broken == Receipt(forgotten=1)
     assert marks(tmp_path) == set()
-    assert journal.lookup("c") is None
+    assert journal.lookup("c").status == "forgotten"
     assert journal.quarantined() == []
     assert journal.erase([1], reason="again").entries == 0
     assert journal.seqs(id="a") == []

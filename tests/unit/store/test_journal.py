@@ -184,8 +184,10 @@ class JournalModel(RuleBasedStateMachine):
     def append(self, batch: list[tuple[str, bytes, list[str]]]) -> None:
         accepted = duplicates = forgotten = quarantined = 0
         before = set(self.forgotten)
+        while heirs := {id for id, _, parents in batch if before & set(parents)} - before:
+            before |= heirs
         for id, body, parents in batch:
-            if id in before or before & set(parents):
+            if id in self.forgotten or before & set(parents):
                 forgotten += 1
             elif id not in self.accepted:
                 self.accepted[id], self.parents[id] = body, tuple(parents)
@@ -196,6 +198,8 @@ class JournalModel(RuleBasedStateMachine):
             else:
                 self.held.add((id, body, tuple(parents)))
                 quarantined += 1
+        buried = sorted(before - self.forgotten - set(self.accepted))
+        self.forgotten |= set(buried)
         self.duplicates += duplicates
         receipt = self.journal.append(
             [Row(id=id, body=body, derived_from=tuple(parents)) for id, body, parents in batch]
@@ -204,6 +208,7 @@ class JournalModel(RuleBasedStateMachine):
         assert (receipt.forgotten, receipt.quarantined) == (forgotten, quarantined)
         if accepted:
             assert (receipt.first_seq, receipt.last_seq) == (len(self.order) - accepted + 1, len(self.order))
+        self.order += buried
 
     @rule()
     def command(self) -> None:
@@ -246,7 +251,7 @@ class JournalModel(RuleBasedStateMachine):
         }
         counts = self.journal.counts()
         assert counts["quarantined"] == len(self.held)
-        assert counts["live"] == len(self.accepted) - len(self.forgotten)
+        assert counts["live"] == len(set(self.accepted) - self.forgotten)
         assert counts["forgotten"] == len(self.forgotten)
         assert counts["duplicates"] == self.duplicates
 

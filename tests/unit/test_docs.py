@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import inspect
 import io
 import os
 import re
@@ -19,7 +20,7 @@ import tenuto
 from tenuto import OnlineLearnerConfig, SessionConfig, errors, methods
 from tenuto.cli.shared.exits import Exit
 from tenuto.cli.shared.program import Verbs, program
-from tenuto.parts import names
+from tenuto.parts import find, names
 from tenuto.store import schema
 
 ROOT = Path(__file__).parents[2]
@@ -174,7 +175,11 @@ def test_every_setting_is_told() -> None:
 
 def test_every_method_policy_and_guard_is_told() -> None:
     parts = names("tenuto.memory.insertion") + names("tenuto.memory.sampling") + names("tenuto.guards")
-    assert {*methods.known(), *parts} <= code("guide/2-learner.md")
+    told = code("guide/2-learner.md")
+    assert {*methods.known(), *parts} <= told
+    for name in methods.known():
+        recipe = find("tenuto.methods", "method", name).recipe
+        assert set(inspect.signature(recipe).parameters) <= told, f"an option of {name} is not told"
 
 
 def test_every_verb_and_exit_code_is_told() -> None:

@@ -107,8 +107,8 @@ def _encode(
     targets = task.encode(labels)
     if targets is not None:
         return targets
-    new = task.unknown(labels)
     known, width = len(task.classes), body.columns
+    new = task.unknown(labels, width or 0)
     if width is not None and known + len(new) > width and (fixed or not body.grows):
         why = "use head='grow', or list it in classes" if body.grows else "give the model more outputs"
         raise ExampleError(

@@ -182,8 +182,9 @@ class Learner:
         for name in changes:
             if name not in CHANGEABLE:
                 raise ConfigError(f"{name} cannot change in a living learner; {', '.join(CHANGEABLE)} can")
-        self.config = self.config.but(changes)
-        self.optimizer.learning_rate = self.config.learning_rate
+        before, self.config = self.config, self.config.but(changes)
+        if self.config.learning_rate != before.learning_rate:
+            self.optimizer.learning_rate = self.config.learning_rate
 
     # Consolidation ---------------------------------------------------------------------------
 
@@ -381,7 +382,7 @@ class Learner:
                 f"classes lists {len(classes)} labels, but the model answers with {width} outputs: "
                 f"give it {len(classes)}, or leave classes out"
             )
-        self.task = tasks.make(self.config, width or 0)
+        self.task = tasks.make(self.config)
         self._objective = Composed(self.recipe, module, self._body.params, self.task)
 
     def _question(self, inputs: Any) -> Tensor:

@@ -73,8 +73,8 @@ class Task(Stateful, Protocol):
     def classes(self) -> Sequence[Label]:
         """The label of each column; empty where there are none."""
 
-    def unknown(self, targets: Any) -> list[Label]:
-        """Labels that have no column yet, in row order. Raises ExampleError."""
+    def unknown(self, targets: Any, columns: int) -> list[Label]:
+        """Labels that have no column yet, in row order; the model has `columns`. Raises ExampleError."""
 
     def grow(self, labels: Sequence[Label]) -> None:
         """Give each label the next column."""

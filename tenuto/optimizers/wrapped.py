@@ -31,10 +31,21 @@ class Wrapped:
 
     def __init__(self, factory: Callable[[list[Parameter]], TorchOptimizer]) -> None:
         self._factory = factory
-        self.learning_rate = 0.0
+        self._rate: float | None = None
         self._shadow: dict[str, Parameter] = {}
         self._torch: TorchOptimizer | None = None
         self._kept: dict[str, dict[str, Any]] = {}
+
+    @property
+    def learning_rate(self) -> float:
+        """The rate of the first group of parameters; setting it sets that of every group."""
+        if self._rate is not None:
+            return self._rate
+        return float(self._factory([Parameter(torch.zeros(1))]).param_groups[0]["lr"])
+
+    @learning_rate.setter
+    def learning_rate(self, rate: float) -> None:
+        self._rate = rate
 
     def propose(self, params: Tree, grads: Tree) -> Update:
         """The move the torch optimizer would make; nothing changes yet."""
@@ -44,6 +55,8 @@ class Wrapped:
             torch._foreach_copy_(list(self._shadow.values()), list(params.values()))
         for name, parameter in self._shadow.items():
             parameter.grad = grads[name]
+        for group in optimizer.param_groups if self._rate is not None else ():
+            group["lr"] = self._rate
         optimizer.step()
         moved = torch._foreach_sub(
             [p.detach() for p in self._shadow.values()], [p.detach() for p in params.values()]
@@ -64,8 +77,8 @@ class Wrapped:
         self._torch = None
 
     def state(self) -> State:
-        """The torch optimizer's state per parameter name."""
-        return {"slots": {name: dict(slots) for name, slots in self._kept.items()}}
+        """The torch optimizer's state per parameter name, and the rate where it was changed."""
+        return {"rate": self._rate, "slots": {name: dict(slots) for name, slots in self._kept.items()}}
 
     def load_state(self, state: State) -> None:
         """Take saved per-parameter state; it reaches the optimizer at the next proposal."""
@@ -75,6 +88,7 @@ class Wrapped:
                     raise StateError(
                         f"optimizer state {name}/{key} is a {type(value).__name__}, not a tensor"
                     )
+        self._rate = state["rate"]
         self._kept = {name: _copies(slots) for name, slots in state["slots"].items()}
 
     def _ready(self, params: Tree) -> TorchOptimizer:

@@ -10,8 +10,8 @@ from tenuto.tasks.regression import Regression
 __all__ = ["Classification", "Regression", "make"]
 
 
-def make(config: OnlineLearnerConfig, columns: int = 0) -> Task:
-    """The task a config names, for a head that has `columns` outputs already."""
+def make(config: OnlineLearnerConfig) -> Task:
+    """The task a config names."""
     if config.task == "regression":
         return Regression()
-    return Classification(config.classes or (), columns)
+    return Classification(config.classes or ())

@@ -22,17 +22,14 @@ class Classification:
 
     Args:
         classes: labels of the first columns.
-        columns: columns the head has before any label is known. If labels turn out to be ints, these
-            are 0 .. columns - 1; names claim them in order of appearance.
 
     >>> task = Classification(["cat", "dog"])
     >>> task.encode(["dog", "cat"]).tolist()
     [1, 0]
     """
 
-    def __init__(self, classes: Sequence[Label] = (), columns: int = 0) -> None:
+    def __init__(self, classes: Sequence[Label] = ()) -> None:
         self.classes: list[Label] = []
-        self.columns = columns
         self._column: dict[Label, int] = {}
         self.grow(classes)
 
@@ -50,13 +47,18 @@ class Classification:
         del self.classes[count:]
         self.grow(())
 
-    def unknown(self, targets: Any) -> list[Label]:
-        """Labels that have no column yet, in row order; a label of another type is refused."""
+    def unknown(self, targets: Any, columns: int) -> list[Label]:
+        """Labels that have no column yet, in row order; a label of another type is refused.
+
+        Args:
+            columns: how many the model has. If the first label is an int, they are 0 .. columns - 1;
+                names claim them in order of appearance.
+        """
         labels = _labels(targets)
         self._check(labels)
         new = dict.fromkeys(label for label in labels if label not in self._column)
         if not self.classes and isinstance(labels[0], int):
-            return [*range(self.columns), *(label for label in new if not 0 <= label < self.columns)]
+            return [*range(columns), *(label for label in new if not 0 <= label < columns)]
         return list(new)
 
     def encode(self, targets: Any) -> Tensor | None:
@@ -90,7 +92,7 @@ class Classification:
 
     def answer(self, outputs: Tensor) -> Prediction:
         """Labels and probabilities for outputs (n, c)."""
-        classes = self.classes or list(range(self.columns))
+        classes = self.classes or list(range(outputs.shape[1]))
         if not classes:
             raise NothingLearned("no class is known yet: learn at least one example before predicting")
         known = outputs[:, : len(classes)]
@@ -98,12 +100,12 @@ class Classification:
         return Prediction(labels, outputs, known.softmax(1), tuple(classes))
 
     def state(self) -> State:
-        """The labels in column order, and the columns there were before any label."""
-        return {"classes": list(self.classes), "columns": self.columns}
+        """The labels in column order."""
+        return {"classes": list(self.classes)}
 
     def load_state(self, state: State) -> None:
         """Take saved labels."""
-        self.classes, self._column, self.columns = [], {}, int(state["columns"])
+        self.classes, self._column = [], {}
         self.grow(state["classes"])
 
     def _check(self, labels: list[Any]) -> None:

@@ -30,7 +30,7 @@ class Regression:
     def shrink(self, count: int) -> None:
         """Regression has no labels to take back."""
 
-    def unknown(self, targets: Any) -> list[Label]:
+    def unknown(self, targets: Any, columns: int) -> list[Label]:
         """Regression knows no labels."""
         return []
 

@@ -61,7 +61,7 @@ def test_a_loaded_state_is_a_copy(make: Callable[[], Optimizer]) -> None:
 
 def test_what_is_no_tensor_is_refused_from_a_wrapped_optimizer() -> None:
     with pytest.raises(StateError, match="optimizer state w/hook is a list, not a tensor"):
-        MAKERS["rprop"]().load_state({"slots": {"w": {"hook": [1, 2]}}})
+        MAKERS["rprop"]().load_state({"rate": None, "slots": {"w": {"hook": [1, 2]}}})
 
 
 @pytest.mark.parametrize(

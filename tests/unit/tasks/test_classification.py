@@ -29,8 +29,8 @@ from tenuto.tasks import Classification, Regression
     ids=repr,
 )
 def test_whole_numbers_of_any_kind_are_labels(targets: Any) -> None:
-    task = Classification(columns=3)
-    task.grow(task.unknown(targets))
+    task = Classification()
+    task.grow(task.unknown(targets, 3))
     assert task.classes == [0, 1, 2]
     encoded = task.encode(targets)
     assert encoded is not None
@@ -40,8 +40,8 @@ def test_whole_numbers_of_any_kind_are_labels(targets: Any) -> None:
 
 @pytest.mark.parametrize("targets", [["b", "a"], np.array(["b", "a"]), [np.str_("b"), "a"]], ids=repr)
 def test_names_claim_columns_in_order_of_appearance(targets: Any) -> None:
-    task = Classification(columns=4)
-    task.grow(task.unknown(targets))
+    task = Classification()
+    task.grow(task.unknown(targets, 4))
     encoded = task.encode(targets)
     assert task.classes == ["b", "a"]
     assert encoded is not None
@@ -49,10 +49,10 @@ def test_names_claim_columns_in_order_of_appearance(targets: Any) -> None:
 
 
 def test_ints_claim_all_columns_there_are_then_grow() -> None:
-    task = Classification(columns=3)
-    assert task.unknown([7, 1, -2, 7]) == [0, 1, 2, 7, -2]
-    task.grow(task.unknown([1]))
-    assert task.unknown([7, 1, -2, 7]) == [7, -2]
+    task = Classification()
+    assert task.unknown([7, 1, -2, 7], 3) == [0, 1, 2, 7, -2]
+    task.grow(task.unknown([1], 3))
+    assert task.unknown([7, 1, -2, 7], 3) == [7, -2]
 
 
 @pytest.mark.parametrize(
@@ -77,7 +77,7 @@ def test_a_label_of_another_kind_is_named(known: list[Any], targets: Any, messag
     task = Classification(known)
     assert task.encode(targets) is None
     with pytest.raises(ExampleError, match=message):
-        task.unknown(targets)
+        task.unknown(targets, 2)
     assert task.classes == known
 
 
@@ -85,25 +85,25 @@ def test_a_label_of_another_kind_is_named(known: list[Any], targets: Any, messag
 def test_growth_is_taken_back(batches: list[list[str]], data: st.DataObject) -> None:
     task = Classification()
     for batch in batches:
-        task.grow(task.unknown(batch))
+        task.grow(task.unknown(batch, 0))
     count = data.draw(st.integers(0, len(task.classes)))
     kept = task.classes[:count]
     task.shrink(count)
     assert task.classes == kept
-    assert task.unknown(["a", "z"]) == [label for label in ("a", "z") if label not in kept]
+    assert task.unknown(["a", "z"], 0) == [label for label in ("a", "z") if label not in kept]
     task.grow(["z"])
     assert task.encode(["z"]).tolist() == [count]  # type: ignore[union-attr]
 
 
 def test_answers_name_only_known_labels() -> None:
     outputs = torch.tensor([[1.0, 2.0, 9.0], [3.0, 0.0, 9.0]])
-    answer = Classification(["a", "b"], columns=3).answer(outputs)
+    answer = Classification(["a", "b"]).answer(outputs)
     assert answer.labels == ["b", "a"]
     assert answer.classes == ("a", "b")
     assert answer.probabilities is not None
     torch.testing.assert_close(answer.probabilities, outputs[:, :2].softmax(1))
     assert torch.equal(answer.outputs, outputs)
-    assert Classification(columns=3).answer(outputs).labels == [2, 2]
+    assert Classification().answer(outputs).labels == [2, 2]
     with pytest.raises(NothingLearned, match="no class is known yet"):
         Classification().answer(torch.zeros(1, 0))
 
@@ -162,5 +162,5 @@ def test_regression_answers_with_numbers_or_vectors() -> None:
     assert task.answer(torch.zeros(1, 1)).probabilities is None
     losses = task.losses(torch.tensor([[1.0, 2.0]]), torch.tensor([[0.0, 4.0]]))
     assert losses.tolist() == [2.5]
-    assert task.unknown([1.0]) == []
+    assert task.unknown([1.0], 1) == []
     assert task.groups(torch.zeros(3, 2)).tolist() == [0, 0, 0]

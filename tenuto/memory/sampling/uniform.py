@@ -9,7 +9,7 @@ from tenuto.protocols import Pool
 from tenuto.randomness import choose
 from tenuto.types import State
 
-_STEPS = 64
+_STEPS = 256
 _NONE: tuple[tuple[int, int, int], tuple[Tensor, ...]] = ((0, 0, 0), ())
 
 

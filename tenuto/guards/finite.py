@@ -1,7 +1,7 @@
 """Refuses an update that is not finite.
 
-The loss and the norm of each tensor are read, no copy. The gradient is read beside an update that is
-not the gradient itself: AdamW divides by its root mean square, which hides what has overflowed.
+The loss and the sum of each tensor are read, no copy. Beside an update that is not the gradient itself
+the gradient's norm is read too: AdamW keeps its squares and divides by their root, which hides an overflow.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ class Finite:
     """Keep what is finite, reject what is not."""
 
     def judge(self, trace: Trace) -> Verdict:
-        """Reject when the loss, the gradient or the update is NaN, infinite or too large to be squared."""
+        """Reject when the loss, the update or the square of the gradient is not finite."""
         loss, grads, update = float(trace.estimate.loss), trace.estimate.grads, trace.update.tree
         if not math.isfinite(loss):
             return Verdict(Ruling.REJECT, f"the loss of step {trace.step} is {loss}")
         if not trees.finite(update):
             return Verdict(Ruling.REJECT, f"the update of step {trace.step} is not finite")
-        if update is not grads and not trees.finite(grads):
+        if update is not grads and not all(map(trees.squarable, grads.values())):
             return Verdict(Ruling.REJECT, f"the gradient of step {trace.step} is not finite")
         return KEEP
 

@@ -63,7 +63,7 @@ def test_judging_changes_neither_step_nor_learner(guard: str) -> None:
         {"loss": float("-inf")},
         {"update": float("nan")},
         {"update": float("inf")},
-        {"update": 1e38},
+        {"update": -float("inf")},
         {"grad": float("nan")},
         {"grad": float("-inf")},
         {"grad": 1e30},
@@ -80,10 +80,9 @@ def test_finite_keeps_what_is_merely_large() -> None:
     assert guards.load("finite").judge(trace(loss=1e30, grad=1e18, update=-1e18)).keeps
 
 
-@pytest.mark.parametrize("optimizer", ["sgd", "adamw"])
-def test_an_overflow_that_the_optimizer_hides_is_refused(optimizer: str) -> None:
+def test_an_overflow_that_the_optimizer_hides_is_refused() -> None:
     """AdamW turns an overflowing gradient into a step of zero and a moment that is infinite for good."""
-    learner = maker("naive", optimizer=optimizer)(0)
+    learner = maker("naive", optimizer="adamw")(0)
     learner.learn_batch(rows("ab"))
     before = learner.save_state()["model"], learner.save_state()["optimizer"]
     judged = learner.learn_batch(rows("ab", seed=1, weights=torch.full((2,), 1e25)))
@@ -96,7 +95,7 @@ def test_an_overflow_that_the_optimizer_hides_is_refused(optimizer: str) -> None
 def test_without_a_guard_everything_passes() -> None:
     learner = maker("naive", guard="none")(0)
     assert learner.learn_batch(rows("abc", weights=torch.full((3,), 3e38))).verdict.keeps
-    assert not trees.finite(dict(learner.model.named_parameters()))
+    assert not all(map(trees.squarable, learner.model.parameters()))
 
 
 def test_an_unknown_guard_names_the_known_ones() -> None:

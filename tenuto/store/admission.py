@@ -176,7 +176,7 @@ def _clash(row: Row, id: str) -> Refused:
 def _never_again(
     connection: apsw.Connection, rows: Sequence[Row], refused: Sequence[Refused], source: str | None
 ) -> tuple[Sequence[Row], Sequence[Refused], set[str]]:
-    """Without what was forgotten: rows derived from it, whose ids come last, and refused rows under its id."""
+    """Without what was forgotten: rows derived from it (their ids come last), refused rows under its id."""
     parents = {parent for row in (*rows, *refused) for parent in row.derived_from}
     names = parents | {name(row, source) for row in refused}
     forgotten = {

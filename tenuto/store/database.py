@@ -78,7 +78,7 @@ class Database:
 
     def close(self) -> None:
         """Check the log into the file and let go of it. Idempotent."""
-        with self._translate(writing=False):
+        with self._translate(writing=True):
             self._connection.close()
 
     @contextmanager
@@ -173,6 +173,8 @@ class Database:
             raise CorruptHome(f"{self.path} is damaged: {error}. {RESTORE}") from error
         except (apsw.CantOpenError, apsw.PermissionsError, apsw.ReadOnlyError) as error:
             raise StoreError(f"{self.path} cannot be opened: {error}. Check its permissions") from error
+        except apsw.ConnectionClosedError as error:
+            raise StoreError(f"{self.path} is closed. Open the home again") from error
         except (apsw.BusyError, apsw.LockedError) as error:
             raise StoreError(
                 f"{self.path} is in use by another process for more than {BUSY_MS / 1000:g} s: {error}. "

@@ -212,6 +212,17 @@ def test_a_migration_that_fails_leaves_the_older_format(tmp_path: Path):
     database.close()
 
 
+def test_a_closed_database_says_so(tmp_path: Path):
+    database = Database(tmp_path / "x.db")
+    settle(database, SCHEMA)
+    database.close()
+    database.close()
+    with pytest.raises(StoreError, match=r"x\.db is closed\. Open the home again"):
+        database.meta("cursor")
+    with pytest.raises(StoreError, match="is closed"), database.transaction():
+        pass
+
+
 def test_a_changed_meta_value_is_noticed(tmp_path: Path):
     database = Database(tmp_path / "x.db")
     settle(database, SCHEMA)

@@ -156,7 +156,9 @@ class Session:
         for part in stream.parts:
             fingerprint, start = part.fingerprint(), self._offset(part)
             total = None if on_progress is None else part.rows
-            for chunk in part.chunks(start, self.settings.ingest_rows):
+            skipped = 0 if fingerprint is None else start
+            for chunk in part.chunks(skipped, self.settings.ingest_rows):
+                chunk = chunk.after(start - skipped)
                 try:
                     receipt = self._intake.chunk(chunk, fingerprint, strict=self.settings.strict)
                 finally:
@@ -442,10 +444,12 @@ class Session:
         self.fold.agenda.listen()
 
     def _offset(self, part: Stream) -> int:
-        """Where to go on reading a source."""
-        known = self.home.journal.source(part.name)
-        if known is None or known.fingerprint is None:
+        """Where to go on reading a source; where to go on numbering the rows of a pipe."""
+        known, fingerprint = self.home.journal.source(part.name), part.fingerprint()
+        if known is None or (known.fingerprint is None and fingerprint is not None):
             return 0
+        if fingerprint is None:
+            return known.offset
         if not part.continues(known.fingerprint):
             raise StreamError(
                 f"{part.name} is not the source this home has read {known.offset} rows of: its beginning "

@@ -14,7 +14,7 @@ import sys
 import zlib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedReader
 from pathlib import Path
 from typing import Protocol, cast
@@ -59,6 +59,10 @@ class Chunk:
     def end(self) -> int:
         """The offset after the last row: where a later read goes on."""
         return self.offset + len(self.rows)
+
+    def after(self, rows: int) -> Chunk:
+        """The same rows behind so many others of the source."""
+        return replace(self, offset=self.offset + rows) if rows else self
 
 
 class Stream(Protocol):

@@ -14,7 +14,7 @@ from tenuto.cli.shared.output import emit, facts, plural
 from tenuto.store.home import Home
 
 
-@click.command(no_args_is_help=True)
+@click.command()
 @options.home
 @click.option("--id", metavar="ID", help="The row of this id.")
 @click.option("--source", metavar="NAME", help="Every row of this source.")

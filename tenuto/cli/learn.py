@@ -27,7 +27,7 @@ HELD_OUT = 10_000
 """Rows of a holdout that are asked, at most."""
 
 
-@click.command(no_args_is_help=True)
+@click.command()
 @click.argument("stream")
 @options.home
 @click.option("--model", metavar="NAME", help="mlp, mlp:400-400, or package.module:function.")

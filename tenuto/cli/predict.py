@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Answer = dict[str, Any]
 
 
-@click.command(no_args_is_help=True)
+@click.command()
 @click.argument("rows", metavar="INPUT")
 @options.home
 @options.stream
@@ -36,11 +36,11 @@ def command(context: click.Context, rows: str, home: Path, as_json: bool) -> int
     instead, and the exit code is 1.
     """
     stream = options.opened(context, rows, labelled=False)
-    from tenuto.cli.shared.learning import maker, settle
-    from tenuto.session import recovery
-
-    settle()
     with Home.view(home) as view:
+        from tenuto.cli.shared.learning import maker, settle
+        from tenuto.session import recovery
+
+        settle()
         learner = recovery.recover(view, maker(view))[0].learner
     if learner.shape is None:
         raise NothingLearned(f"the model of {home} has learned nothing yet; run tenuto learn first")

@@ -17,7 +17,7 @@ from tenuto.store.records import Quarantined
 from tenuto.streams.body import read
 
 
-@click.command(no_args_is_help=True)
+@click.command()
 @options.home
 @click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="Rows to list.")
 @click.option("--id", metavar="ID", help="Only the rows of this id.")

@@ -27,7 +27,7 @@ ROWS = 20
 """Quarantined rows that are listed, at most."""
 
 
-@click.command(no_args_is_help=True)
+@click.command()
 @options.home
 @click.option(
     "--out", type=click.Path(path_type=Path, dir_okay=False), default="report.html", show_default=True

@@ -12,7 +12,7 @@ from tenuto.cli.shared.output import emit, moment, table, write
 from tenuto.store.home import Home
 
 
-@click.command(no_args_is_help=True)
+@click.command()
 @options.home
 @options.as_json
 def command(home: Path, as_json: bool) -> int:

@@ -14,7 +14,7 @@ from tenuto.store import integrity
 from tenuto.store.home import Home
 
 
-@click.command(no_args_is_help=True)
+@click.command()
 @options.home
 @options.as_json
 def command(home: Path, as_json: bool) -> int:
@@ -23,11 +23,11 @@ def command(home: Path, as_json: bool) -> int:
     Checks every hash on disk, then learns the kept log again from the oldest snapshot and compares
     each digest. Nothing is changed. Exit code 3 where something differs, with the first step that does.
     """
-    from tenuto.cli.shared.learning import maker, settle
-    from tenuto.session import recovery
-
-    settle()
     with Home.view(home) as view:
+        from tenuto.cli.shared.learning import maker, settle
+        from tenuto.session import recovery
+
+        settle()
         findings = integrity.check(view)
         found = recovery.verify(view, maker(view)) if not findings else None
     holds = found is not None and found.holds

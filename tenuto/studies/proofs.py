@@ -8,7 +8,6 @@ disturbed.
 from __future__ import annotations
 
 import json
-import os
 import random
 import signal
 import subprocess
@@ -134,25 +133,28 @@ def _kill(command: list[str], home: Path, rows: int, tell: Tell) -> Killed | Non
     """Start a learner and kill it somewhere in the middle; None where it ended too early."""
     chance = random.SystemRandom()
     target = chance.randint(rows // 5, rows * 3 // 5)
-    child = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE)
-    try:
-        until = time.monotonic() + PATIENCE
-        while child.poll() is None and (seen := _acknowledged(home)) < target:
-            if time.monotonic() > until:
-                raise StoreError(f"the learner did not begin within {PATIENCE:g} s; run the demo again")
-            tell(seen, rows, f"process {child.pid} learns")
-            time.sleep(POLL)
-        time.sleep(chance.random() * 0.02)
-        os.kill(child.pid, signal.SIGKILL)
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as child:
+        try:
+            _await(child, home, target, rows, tell)
+            time.sleep(chance.random() * 0.02)
+        finally:
+            child.kill()
         _, fault = child.communicate(timeout=PATIENCE)
-    finally:
-        child.kill()
-        child.wait()
     if child.returncode > 0:
         raise StoreError(f"the learner failed: {fault.decode(errors='replace').strip()}")
     with Home.view(home) as view:
         left = Killed(process=child.pid, rows=view.journal.last_seq, steps=view.ledger.head.k)
     return left if child.returncode == -signal.SIGKILL and left.rows < rows else None
+
+
+def _await(child: subprocess.Popen[bytes], home: Path, target: int, rows: int, tell: Tell) -> None:
+    """Wait until `target` rows are acknowledged, or the child has ended."""
+    until = time.monotonic() + PATIENCE
+    while child.poll() is None and (seen := _acknowledged(home)) < target:
+        if time.monotonic() > until:
+            raise StoreError(f"the learner did not begin within {PATIENCE:g} s; run the demo again")
+        tell(seen, rows, f"process {child.pid} learns")
+        time.sleep(POLL)
 
 
 def _acknowledged(home: Path) -> int:

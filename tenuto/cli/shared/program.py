@@ -37,16 +37,20 @@ class Verbs(click.Group):
 
 @click.command(
     cls=Verbs,
+    invoke_without_command=True,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
     epilog=f"Exit codes: {Exit.explained()}.",
 )
 @click.version_option(tenuto.__version__, prog_name="tenuto", message="%(prog)s %(version)s")
-def program() -> None:
+@click.pass_context
+def program(context: click.Context) -> None:
     """A model keeps learning from a stream and keeps what it knew.
 
     Nothing acknowledged is lost, whatever kills the process; each id is learned once; what is
     forgotten on request was never learned.
     """
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -1,0 +1,67 @@
+"""The command as its users run it: a process of its own, on real files."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TENUTO = [sys.executable, "-m", "tenuto"]
+ENVIRONMENT = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONWARNINGS": "error::DeprecationWarning:tenuto"}
+
+
+def tenuto(*arguments: object, stdin: str = "", **how: Any) -> subprocess.CompletedProcess[str]:
+    """Run the command to its end."""
+    return subprocess.run(
+        [*TENUTO, *map(str, arguments)],
+        input=stdin,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env=ENVIRONMENT,
+        check=False,
+        **how,
+    )
+
+
+def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:
+    """The one JSON document on stdout."""
+    found: dict[str, Any] = json.loads(done.stdout)
+    return found
+
+
+def example(number: int) -> dict[str, Any]:
+    """A row whose label can be learned from its input."""
+    draw = random.Random(number)
+    input = [round(draw.gauss(0, 1), 4) for _ in range(4)]
+    return {"input": input, "target": int(input[0] > 0) + 2 * int(input[1] > 0), "id": f"r{number}"}
+
+
+def write(path: Path, rows: Sequence[dict[str, Any] | str]) -> Path:
+    """Rows as JSON lines; text stands as it is."""
+    path.write_text("".join((row if isinstance(row, str) else json.dumps(row)) + "\n" for row in rows))
+    return path
+
+
+Run = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that has learned 300 rows and set two apart."""
+    folder = tmp_path_factory.mktemp("learned")
+    rows = [*map(example, range(300)), '{"input": [1, 2', {"input": [1.0], "target": 0, "id": "short"}]
+    path = write(folder / "train.jsonl", rows)
+    home = folder / "home"
+    done = tenuto(
+        "learn", path, "--home", home, "--method", "derpp", "--memory-size", 40, "--learning-rate", 0.05
+    )
+    assert done.returncode == 0, done.stderr
+    return home

@@ -26,6 +26,15 @@ PAGE_BYTES = 8192
 LOG_PAGES = 1000
 CACHE_KIB = 16 * 1024
 BUSY_MS = 5000
+DAMAGED = (
+    apsw.CorruptError,
+    apsw.NotADBError,
+    apsw.SQLError,
+    apsw.ConstraintError,
+    apsw.MismatchError,
+    UnicodeDecodeError,
+)
+"""What a file says whose bytes were changed: no statement of the store's own fails so on a sound one."""
 READ_ONLY = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
 READ_WRITE = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
 UNREADABLE = {apsw.SQLITE_IOERR_READ, apsw.SQLITE_IOERR_SHORT_READ, apsw.SQLITE_IOERR_CORRUPTFS}
@@ -154,10 +163,10 @@ class Database:
         return True
 
     def problems(self) -> list[str]:
-        """What SQLite's own check finds wrong with the file; [] when sound."""
+        """What SQLite's own check finds wrong with the file, its indexes included; [] when sound."""
         try:
-            found = [str(text) for (text,) in self._connection.execute("PRAGMA quick_check")]
-        except (apsw.CorruptError, apsw.NotADBError, apsw.IOError) as error:
+            found = [str(text) for (text,) in self._connection.execute("PRAGMA integrity_check")]
+        except (*DAMAGED, apsw.IOError) as error:
             return [str(error)]
         return [] if found == ["ok"] else found
 
@@ -169,7 +178,7 @@ class Database:
             if writing and getattr(error, "extendedresult", 0) not in UNREADABLE:
                 raise self._fuse.blow(str(self.path), error) from error
             raise CorruptHome(f"{self.path} cannot be read: {error}. {RESTORE}") from error
-        except (apsw.CorruptError, apsw.NotADBError) as error:
+        except DAMAGED as error:
             raise CorruptHome(f"{self.path} is damaged: {error}. {RESTORE}") from error
         except (apsw.CantOpenError, apsw.PermissionsError, apsw.ReadOnlyError) as error:
             raise StoreError(f"{self.path} cannot be opened: {error}. Check its permissions") from error

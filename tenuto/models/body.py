@@ -37,6 +37,9 @@ class Body:
 
     def __init__(self, module: nn.Module, head: str | None = None) -> None:
         self.module = module
+        for name, parameter in module.named_parameters():
+            if isinstance(parameter, nn.UninitializedParameter):
+                raise ConfigError(f"{name!r} has no shape yet: run the model on a batch of rows first")
         layers = any(isinstance(m, nn.Linear) for m in module.modules())
         self.head = Head(module, head) if layers or head is not None else None
         self.params: Tree = {n: p for n, p in module.named_parameters() if p.requires_grad}
@@ -65,8 +68,8 @@ class Body:
 
     @property
     def grows(self) -> bool:
-        """Can the head gain outputs? Not where it is no Linear layer, or shares its weight with another."""
-        return self.head is not None and not self.head.shared
+        """Can the head gain outputs? Only a Linear layer whose weight is neither shared nor computed can."""
+        return self.head is not None and self.head.own
 
     def read(self, inputs: Tensor) -> Tensor:
         """Rows (n, *shape) in the source's dtype as the module reads them."""
@@ -118,9 +121,9 @@ class Body:
 
     def grow(self, labels: list[Label], seed: int) -> None:
         """Append an output per label."""
-        if self.head is None or self.head.shared:
+        if self.head is None or not self.head.own:
             raise ConfigError(
-                "the model's output layer cannot grow: it is no Linear layer, or shares its weight"
+                "the output layer cannot grow: only a Linear layer with a weight of its own can"
             )
         self.head.grow(labels, seed)
         self._follow(self.head)

@@ -39,7 +39,7 @@ class Head:
         self.name = name if name is not None else list(layers)[-1]
         self.layer = layers[self.name]
         weights = module.named_parameters(remove_duplicate=False)
-        self.shared = sum(weight is self.layer.weight for _, weight in weights) > 1
+        self.own = sum(weight is self.layer.weight for _, weight in weights) == 1
 
     @property
     def width(self) -> int:

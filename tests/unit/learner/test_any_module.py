@@ -76,12 +76,17 @@ def weightless(outputs: int) -> nn.Module:
     return nn.Sequential(nn.Conv2d(1, outputs, 4), nn.Flatten())
 
 
+def double(outputs: int) -> nn.Module:
+    return layered(outputs).double()
+
+
 def embedding(outputs: int) -> nn.Module:
     return nn.Sequential(nn.Embedding(10, 6), nn.Flatten(), nn.Linear(96, outputs, bias=False))
 
 
 MODULES: dict[str, Callable[[int], nn.Module]] = {
-    make.__name__: make for make in (conv, layered, frozen, bare, weightless, embedding, Shared, Recurrent)
+    make.__name__: make
+    for make in (conv, layered, double, frozen, bare, weightless, embedding, Shared, Recurrent)
 }
 
 

@@ -81,8 +81,21 @@ def test_a_head_that_shares_its_weight_cannot_grow() -> None:
     body = Body(Tied())
     assert not body.grows
     assert list(body.params) == ["embed.weight", "head.bias"]
-    with pytest.raises(ConfigError, match="shares its weight"):
+    with pytest.raises(ConfigError, match="a weight of its own"):
         body.grow(["new"], seed=0)
+
+
+def test_a_head_whose_weight_is_computed_cannot_grow() -> None:
+    head = nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))
+    body = Body(nn.Sequential(nn.Linear(4, 3), head))
+    assert body.width == 2
+    assert not body.grows
+    body.check(torch.zeros(2, 4))
+
+
+def test_a_model_that_has_no_shapes_yet_is_refused() -> None:
+    with pytest.raises(ConfigError, match=r"'0\.weight' has no shape yet: run the model on a batch"):
+        Body(nn.Sequential(nn.LazyLinear(3)))
 
 
 def test_a_model_with_nothing_to_train_is_refused() -> None:

@@ -126,14 +126,15 @@ class Learner:
         return Batch(inputs, joined.targets, joined.weights, None, joined.draws)
 
     def _step(self, batch: Batch) -> Trace:
-        body, recipe, params = self.body, self.recipe, self.body.params
+        body, recipe = self.body, self.recipe
+        params = body.params
         buffers = body.buffers()
         try:
-            estimate = self._estimate(batch)
+            estimate = self._estimate(body, batch)
         except BaseException:
             body.restore(buffers)
             raise
-        with torch.no_grad():
+        with torch.set_grad_enabled(False):
             grads = trees.add(estimate.grads, *[p.penalty_gradient(params) for p in recipe.penalties])
             update = self.optimizer.propose(params, grads)
             for rule in recipe.rules:
@@ -150,12 +151,12 @@ class Learner:
         self.counters.replayed += batch.replayed
         return trace
 
-    def _estimate(self, batch: Batch) -> Estimate:
+    def _estimate(self, body: models.Body, batch: Batch) -> Estimate:
         """Loss, outputs and gradient; what the model draws at random is keyed by the step."""
-        if not self.body.stochastic:
-            return self.recipe.estimator(self._objective, self.body.params, batch)
+        if not body.stochastic:
+            return self.recipe.estimator(self._objective, body.params, batch)
         with torch_draws(self.config.seed, "forward", self.counters.steps):
-            return self.recipe.estimator(self._objective, self.body.params, batch)
+            return self.recipe.estimator(self._objective, body.params, batch)
 
     def _remember(self, fresh: Batch, trace: Trace) -> list[int] | None:
         """Offer the rows to memory; the slot each was given."""
@@ -227,6 +228,15 @@ class Learner:
                 "there is no model yet: it is made for the first row's shape, so learn a row first"
             )
         return self._body
+
+    def check(self, example: OnlineExample) -> None:
+        """Return where the model, if there is one yet, can read such an example; nothing changes.
+
+        Raises:
+            ExampleError: it cannot.
+        """
+        if self._body is not None:
+            self._body.check(self._body.settle(stack([example, example]).inputs))
 
     def fixed_labels(self) -> frozenset[Label] | None:
         """The only labels it can take, where that is settled before the first row; None: any."""

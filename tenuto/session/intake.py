@@ -21,11 +21,12 @@ class Intake:
 
     Args:
         journal: where they are acknowledged.
-        learner: asked which labels it can take.
+        learner: asked which rows and labels it can take.
     """
 
     def __init__(self, journal: Journal, learner: Learner) -> None:
         self._journal = journal
+        self._learner = learner
         self._task = learner.config.task
         self._labels = learner.fixed_labels()
         self._schema = self._known()

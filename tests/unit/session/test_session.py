@@ -117,9 +117,7 @@ def test_after_a_crash_in_the_middle_of_forgetting_it_is_finished_at_opening(tmp
         journal.erase(journal.seqs(id="r12"), reason="asked", ids=("r12",))
     with session(tmp_path / "a") as s:
         s.flush()
-        assert s.learner.digest() == learned(
-            tmp_path / "b", [row for row in rows(0, 60) if row.id != "r12"]
-        )
+        assert s.learner.digest() == learned(tmp_path / "b", [row for row in rows(0, 60) if row.id != "r12"])
 
 
 def test_a_reset_goes_back_and_what_came_after_waits_aside(tmp_path: Path) -> None:
@@ -242,6 +240,14 @@ def test_strict_stops_at_the_first_bad_row_with_those_before_it_kept(tmp_path: P
         s.flush()
         assert s.learner.stats.examples == 7
         assert s.home.journal.source("session").offset == 7  # type: ignore[union-attr]
+
+
+def test_rows_that_the_model_cannot_read_do_not_settle_the_shape(tmp_path: Path) -> None:
+    wrong = OnlineExample(input=[1.0, 2.0], target=1, id="wrong")
+    with Session(tmp_path, torch.nn.Sequential(torch.nn.Linear(4, 4)), CONFIG) as s:
+        receipt = s.ingest([wrong, *rows(0, 10)])
+        assert (receipt.accepted, receipt.quarantined) == (10, 1)
+        assert "cannot read rows of shape (2,)" in s.home.journal.quarantined()[0].reason
 
 
 def test_a_label_beyond_a_fixed_head_is_set_apart(tmp_path: Path) -> None:

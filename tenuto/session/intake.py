@@ -62,7 +62,9 @@ class Intake:
             raise row
         name = row.id or f"{source}:{offset}"
         if self._schema is None:
-            self._schema = Schema.of(row, self._task, name=name)
+            schema = Schema.of(row, self._task, name=name)
+            self._learner.check(row)
+            self._schema = schema
         self._schema.check(row, name=name)
         if self._labels is not None and row.target not in self._labels:
             raise ExampleError(

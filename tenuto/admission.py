@@ -23,13 +23,11 @@ from tenuto.types import Batch
 def check_rows(batch: Batch, shape: tuple[int, ...] | None) -> Batch:
     """The batch with tensors for inputs and weights; refused where the counts or shapes do not agree."""
     inputs = tensor(batch.inputs)
-    n = len(inputs) if inputs.dim() else 0
-    if inputs.dim() < 2 or not n:
+    n, *form = inputs.shape or (0,)
+    if not (n and form):
         raise ExampleError(f"a batch must be (rows, *shape) with at least one row; got {tuple(inputs.shape)}")
-    if shape is not None and inputs.shape[1:] != shape:
-        raise ExampleError(
-            f"rows here are of shape {shape}, this batch's are {tuple(inputs.shape[1:])}; reshape them"
-        )
+    if shape is not None and tuple(form) != shape:
+        raise ExampleError(f"rows here are of shape {shape}, this batch's are {tuple(form)}; reshape them")
     _check_count("targets", batch.targets, n)
     if batch.domains is not None:
         _check_count("domains", batch.domains, n)

@@ -69,6 +69,6 @@ def _product(a: Tensor | None, b: Tensor | None) -> Tensor | None:
 
 
 def _weights(weights: list[Tensor | None], targets: list[Tensor]) -> Tensor | None:
-    if not any(w is not None for w in weights):
+    if not [w for w in weights if w is not None]:
         return None
     return torch.cat([torch.ones(len(t)) if w is None else w for w, t in zip(weights, targets, strict=True)])

@@ -73,12 +73,10 @@ class ReplayBuffer:
         taken = {slot: row for row, slot in enumerate(slots) if slot >= 0}
         if len(taken) < len(slots):
             slots = [slot if taken.get(slot) == row else -1 for row, slot in enumerate(slots)]
-            where = torch.tensor(list(taken.values()))
-            rows = {name: values.index_select(0, where) for name, values in rows.items()}
-            groups = groups.index_select(0, where)
-        self.table.put(list(taken), rows)
-        self._groups.put(list(taken), {"group": groups})
-        self.sampling.added(list(taken))
+        into, which = list(taken), list(taken.values())
+        self.table.put(into, rows, which)
+        self._groups.put(into, {"group": groups}, which)
+        self.sampling.added(into)
         return slots
 
     def sample(self, n: int, step: int, draw: str) -> Recalled | None:

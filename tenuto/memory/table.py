@@ -35,13 +35,21 @@ class Table:
         self.count = 0
         self.columns: dict[str, Tensor] = {}
 
-    def put(self, slots: list[int], rows: Mapping[str, Tensor]) -> None:
-        """Write rows (n, ...) into distinct slots."""
-        top, where = max(slots) + 1, torch.tensor(slots)
+    def put(self, slots: list[int], rows: Mapping[str, Tensor], which: list[int] | None = None) -> None:
+        """Write rows (n, ...), or those of them that `which` numbers, into distinct slots.
+
+        One or two are written as they are: that is cheaper than making tensors of their numbers.
+        """
+        top, which = max(slots) + 1, which or list(range(len(slots)))
         for name, values in rows.items():
-            self._room(name, values, top).index_copy_(0, where, values)
+            column = self._room(name, values, top)
+            if len(slots) > 2:
+                column.index_copy_(0, torch.tensor(slots), values.index_select(0, torch.tensor(which)))
+                continue
+            for slot, row in zip(slots, which, strict=True):
+                column[slot] = values[row]
         for name in self.columns.keys() - rows.keys():
-            self.columns[name].index_fill_(0, where, self.fill[name])
+            self.columns[name].index_fill_(0, torch.tensor(slots), self.fill[name])
         self.count = max(self.count, top)
 
     def get(self, slots: Tensor) -> dict[str, Tensor]:

@@ -81,7 +81,7 @@ class Body:
 
     def check(self, inputs: Tensor) -> None:
         """Refuse rows (n, *shape) that the module cannot read or train on."""
-        if len(inputs) == 1 and self._normalises:
+        if self._normalises and len(inputs) == 1:
             raise ExampleError(
                 "the model normalises over the batch (BatchNorm), which a single row does not allow: "
                 "learn batches of two or more rows, or normalise each row (LayerNorm, GroupNorm)"

@@ -16,8 +16,7 @@ def plain(objective: Objective, params: Tree, batch: Batch) -> Estimate:
     A parameter that the loss does not reach gets a zero gradient.
     """
     loss, outputs = objective(params, batch)
-    leaves = trees.leaves(params)
-    grads = torch.autograd.grad(loss, leaves, allow_unused=True)
-    if any(grad is None for grad in grads):
-        grads = tuple(torch.zeros_like(p) if g is None else g for p, g in zip(leaves, grads, strict=True))
-    return Estimate(loss.detach(), outputs.detach(), trees.like(params, grads))
+    found = torch.autograd.grad(loss, trees.leaves(params), allow_unused=True)
+    pairs = zip(params.items(), found, strict=True)
+    grads = {name: torch.zeros_like(p) if grad is None else grad for (name, p), grad in pairs}
+    return Estimate(loss.detach(), outputs.detach(), grads)

@@ -2,26 +2,13 @@
 
 from __future__ import annotations
 
-import ctypes
 import os
-import sys
 from pathlib import Path
 
 from tenuto.errors import ConfigError
+from tenuto.studies.process import settle
 
-_TRIM_THRESHOLD, _MMAP_THRESHOLD = -1, -3
-
-
-def settle() -> None:
-    """One intra-op thread; glibc keeps freed buffers instead of giving them back at every step."""
-    import torch
-
-    torch.set_num_threads(1)
-    if sys.platform == "linux":
-        libc = ctypes.CDLL(None)
-        if hasattr(libc, "mallopt"):
-            libc.mallopt(_TRIM_THRESHOLD, 1 << 30)
-            libc.mallopt(_MMAP_THRESHOLD, 1 << 30)
+__all__ = ["data", "settle"]
 
 
 def data(name: str) -> Path:

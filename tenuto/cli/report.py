@@ -41,12 +41,14 @@ def command(home: Path, out: Path, png: Path | None, as_json: bool) -> int:
 
     It shows curves, memory, snapshots, quarantine and facts, and opens without a network.
     """
-    from tenuto.evaluation import render, save_png
+    from tenuto.evaluation import render
 
     with Home.view(home) as view:
         made = _report(view)
     out.write_text(render(made), encoding="utf-8")
     if png is not None:
+        from tenuto.evaluation import save_png
+
         save_png(made, png)
     if as_json:
         emit({"home": str(home), "report": str(out), "png": None if png is None else str(png)})

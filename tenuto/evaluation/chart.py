@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import fsum
-
-import numpy as np
-from numpy.typing import NDArray
+from itertools import groupby
+from math import fsum, isnan
 
 from tenuto.evaluation.lines import Line, boundaries, lines
 from tenuto.evaluation.markup import Markup, tag
@@ -26,7 +24,7 @@ def chart(report: Report, title: str) -> Markup:
         return tag("figure", {}, tag("h3", {}, title), tag("p", {"class": "note"}, "Nothing was measured."))
     first = report.curves_of(drawn[0].method, title)[0]
     rules = boundaries(report, title)
-    reach = [float(x) for one in drawn for x in one.x[[0, -1]]]
+    reach = [x for one in drawn for x in (one.x[0], one.x[-1])]
     across = axis(values=[*reach, *rules], start=_LEFT, end=_RIGHT, count=10, widen=False)
     upward = axis(values=[y for one in drawn for y in (*one.low, *one.high)], start=_BOTTOM, end=_TOP)
     ends = ", ".join(f"{one.method} {one.last:.3g}" for one in drawn)
@@ -83,7 +81,7 @@ def _contexts(across: Axis, rules: Sequence[float], names: Sequence[str]) -> Mar
 
 
 def _stroke(one: Line, across: Axis, upward: Axis) -> Markup:
-    pieces = ["M" + "L".join(_points(one.x[run], one.y[run], across, upward)) for run in _runs(one.y)]
+    pieces = ["M" + "L".join(_points(one.x, one.y, run, across, upward)) for run in _runs(one.y)]
     dots = [piece if "L" in piece else f"{piece}h0" for piece in pieces]
     return tag("path", {"class": f"line {hue(one.index)}", "d": "".join(dots)})
 
@@ -91,17 +89,19 @@ def _stroke(one: Line, across: Axis, upward: Axis) -> Markup:
 def _band(one: Line, across: Axis, upward: Axis) -> Markup:
     pieces = []
     for run in _runs(one.y):
-        there = _points(one.x[run], one.high[run], across, upward)
-        back = _points(one.x[run], one.low[run], across, upward)[::-1]
+        there = _points(one.x, one.high, run, across, upward)
+        back = _points(one.x, one.low, run, across, upward)[::-1]
         pieces.append("M" + "L".join(there + back) + "Z")
     return tag("path", {"class": f"band {hue(one.index)}", "d": "".join(pieces)})
 
 
-def _points(x: NDArray[np.float64], y: NDArray[np.float64], across: Axis, upward: Axis) -> list[str]:
-    return [f"{across.at(u):.1f} {upward.at(v):.1f}" for u, v in zip(x.tolist(), y.tolist(), strict=True)]
+def _points(
+    x: Sequence[float], y: Sequence[float], run: Sequence[int], across: Axis, upward: Axis
+) -> list[str]:
+    return [f"{across.at(x[k]):.1f} {upward.at(y[k]):.1f}" for k in run]
 
 
-def _runs(y: NDArray[np.float64]) -> list[NDArray[np.int64]]:
+def _runs(y: Sequence[float]) -> list[list[int]]:
     """The stretches of rows that were measured, gaps left out."""
-    known = np.flatnonzero(~np.isnan(y))
-    return np.split(known, np.flatnonzero(np.diff(known) > 1) + 1)
+    stretches = groupby(range(len(y)), key=lambda k: isnan(y[k]))
+    return [[*rows] for gap, rows in stretches if not gap]

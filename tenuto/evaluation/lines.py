@@ -4,16 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
-from numpy.typing import NDArray
+from math import fsum, isnan, nan
 
 from tenuto.evaluation.report import Curve, Report
 
-Floats = NDArray[np.float64]
 
-
-@dataclass(frozen=True, kw_only=True, slots=True, eq=False)
+@dataclass(frozen=True, kw_only=True, slots=True)
 class Line:
     """One line of a chart.
 
@@ -29,17 +25,16 @@ class Line:
 
     method: str
     index: int
-    x: Floats
-    y: Floats
-    low: Floats
-    high: Floats
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
     seeds: int
 
     @property
     def last(self) -> float | None:
         """The last value that was measured."""
-        known = self.y[~np.isnan(self.y)]
-        return float(known[-1]) if len(known) else None
+        return next((y for y in reversed(self.y) if not isnan(y)), None)
 
 
 def lines(report: Report, title: str, *, points: int = 600) -> list[Line]:
@@ -53,8 +48,8 @@ def lines(report: Report, title: str, *, points: int = 600) -> list[Line]:
     >>> from tenuto.evaluation.report import Run
     >>> seeds = [Curve(x=(1, 2), y=y, x_label="rows", y_label="a") for y in [(0.0, 1.0), (1.0, 1.0)]]
     >>> runs = [Run(method="er", seed=s, curves={"a": curve}) for s, curve in enumerate(seeds)]
-    >>> lines(Report(title="t", runs=runs), "a")[0].y.tolist()
-    [0.5, 1.0]
+    >>> lines(Report(title="t", runs=runs), "a")[0].y
+    (0.5, 1.0)
     """
     found = []
     for index, method in enumerate(report.methods):
@@ -72,29 +67,30 @@ def boundaries(report: Report, title: str) -> tuple[float, ...]:
 
 
 def _line(method: str, index: int, curves: Sequence[Curve], points: int) -> Line:
-    y = np.array([curve.y for curve in curves], dtype=np.float64)
-    mean = y.mean(axis=0)
+    seeds = zip(*(curve.y for curve in curves), strict=True)
+    values = [() if None in row else tuple(float(y) for y in row if y is not None) for row in seeds]
+    mean = [fsum(row) / len(row) if row else nan for row in values]
     kept = _thinned(mean, points)
     return Line(
         method=method,
         index=index,
-        x=np.array(curves[0].x)[kept],
-        y=mean[kept],
-        low=y.min(axis=0)[kept],
-        high=y.max(axis=0)[kept],
+        x=tuple(curves[0].x[k] for k in kept),
+        y=tuple(mean[k] for k in kept),
+        low=tuple(min(values[k], default=nan) for k in kept),
+        high=tuple(max(values[k], default=nan) for k in kept),
         seeds=len(curves),
     )
 
 
-def _thinned(y: Floats, points: int) -> NDArray[np.int64]:
+def _thinned(y: Sequence[float], points: int) -> list[int]:
     """Rows to draw: of a long line the ends and each bucket's peak, trough and first gap."""
     if len(y) <= points:
-        return np.arange(len(y))
-    kept = {0, len(y) - 1}
-    for bucket in np.array_split(np.arange(len(y)), points // 2):
-        gap = np.isnan(y[bucket])
-        if gap.any():
-            kept.add(int(bucket[np.argmax(gap)]))
-        if not gap.all():
-            kept |= {int(bucket[np.nanargmin(y[bucket])]), int(bucket[np.nanargmax(y[bucket])])}
-    return np.array(sorted(kept))
+        return [*range(len(y))]
+    kept, buckets = {0, len(y) - 1}, points // 2
+    for number in range(buckets):
+        bucket = range(number * len(y) // buckets, (number + 1) * len(y) // buckets)
+        known = [k for k in bucket if not isnan(y[k])]
+        kept.update([k for k in bucket if isnan(y[k])][:1])
+        if known:
+            kept |= {min(known, key=y.__getitem__), max(known, key=y.__getitem__)}
+    return sorted(kept)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 
 from tenuto.evaluation.chart import chart, swatch
 from tenuto.evaluation.dots import dots
-from tenuto.evaluation.heatmap import heatmap, key
 from tenuto.evaluation.markup import Markup, join, tag
 from tenuto.evaluation.report import Listing, Proof, Report
 from tenuto.evaluation.style import css
@@ -132,13 +131,15 @@ def _line(row: Row, shown: Sequence[Measure], spread: Sequence[Measure], report:
 
 
 def _maps(report: Report) -> Markup | None:
+    if not any(run.matrix for run in report.runs):
+        return None
+    from tenuto.evaluation.heatmap import heatmap, key
+
     figures = []
     for index, method in enumerate(report.methods):
         if matrices := report.matrices_of(method):
             picture = heatmap(matrices, names=report.context_names, label=f"Accuracy matrix of {method}")
             figures.append(tag("figure", {}, tag("h3", {}, swatch(index), method), picture))
-    if not figures:
-        return None
     told = "Each row is a moment, right after one more context was learned; outlined is the one just learned."
     return _section("What was known when", _note(told), key(), tag("div", {"class": "maps"}, *figures))
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from math import isfinite, isinf, isnan
+from typing import TYPE_CHECKING
 
 from tenuto.errors import ConfigError
-from tenuto.evaluation.matrix import AccuracyMatrix
+
+if TYPE_CHECKING:
+    from tenuto.evaluation.matrix import AccuracyMatrix
 
 MATRIX_MEASURES = ("average_accuracy", "forgetting", "backward_transfer", "forward_transfer")
 """What a run's accuracy matrix gives, so that no run states it a second time."""

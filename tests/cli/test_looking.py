@@ -28,7 +28,7 @@ def test_looking_imports_nothing_heavy(learned: Path, tmp_path: Path) -> None:
     assert imported("--version") == imported("--help") == imported("learn", "--help") == set()
     for verb in ("status", "quarantine", "snapshots"):
         assert imported(verb, "--home", learned) == imported(verb, "--home", learned, "--json") == set()
-    assert imported("report", "--home", learned, "--out", tmp_path / "r.html") <= {"numpy"}
+    assert imported("report", "--home", learned, "--out", tmp_path / "r.html") == set()
 
 
 def test_status_tells_everything(learned: Path) -> None:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import msgspec
 
+from tenuto.store import survey
 from tenuto.store.home import Home
 from tenuto.streams.body import read
 
@@ -38,19 +39,19 @@ def composition(home: Home) -> Composition:
     size = max(1, counts["bytes"] // max(1, counts["live"]))
     stride = -(-len(seqs) // max(1, min(DRAWN, READ // size)))
     found: Counter[int | str] = Counter()
-    entries = home.journal.fetch(seqs[:: max(1, stride)])
-    for entry in entries:
-        label = _label(entry.body)
+    drawn = survey.bodies(home, seqs[:: max(1, stride)])
+    for body in drawn:
+        label = _label(body)
         if label is not None:
             found[label] += 1
     ordered = sorted(found.items(), key=lambda item: (isinstance(item[0], str), item[0]))
-    return Composition(rows=len(seqs), read=len(entries), classes=dict(ordered))
+    return Composition(rows=len(seqs), read=len(drawn), classes=dict(ordered))
 
 
-def _label(body: bytes | None) -> int | str | None:
+def _label(body: bytes) -> int | str | None:
     """The label in a body; None where it holds none, or is damaged."""
     try:
-        target = read(body or b"").target
+        target = read(body).target
     except (msgspec.DecodeError, UnicodeDecodeError):
         return None
     return target if isinstance(target, int | str) else None

@@ -15,6 +15,7 @@ from tenuto.errors import CorruptHome, OutOfReach
 from tenuto.learner import Learner
 from tenuto.session.fold import Fold, environment
 from tenuto.store.agenda import Cursor, Place
+from tenuto.store.disk import RESTORE
 from tenuto.store.home import Home
 from tenuto.store.records import SnapshotRow, Step
 
@@ -72,6 +73,8 @@ def recover(home: Home, make: Make) -> tuple[Fold, bool]:
             f"step {head.k} of {home.path} comes back with another digest than it was committed with; "
             f"run `tenuto verify` to find where they part"
         )
+    if exact:
+        _same_memory(home, fold.memory)
     fold.stand(stood)
     return fold, exact
 
@@ -138,6 +141,16 @@ def _walk(fold: Fold, k: int) -> Iterable[Step]:
                 "ingest.db is older than state.db: restore both from the same copy"
             )
         yield step
+
+
+def _same_memory(home: Home, memory: dict[int, int]) -> None:
+    recorded = home.ledger.memory()
+    for slot in memory.keys() | recorded.keys():
+        if memory.get(slot) != recorded.get(slot):
+            raise CorruptHome(
+                f"{home.ledger.database.path} says that slot {slot} of memory holds entry "
+                f"{recorded.get(slot)}, but it holds {memory.get(slot)}. {RESTORE}"
+            )
 
 
 def _recorded(home: Home, after: int) -> Iterable[Step]:

@@ -6,10 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from tenuto import OnlineExample, OnlineLearnerConfig, Session, SessionConfig
+from tenuto.errors import CorruptHome
 from tenuto.session import recovery
 from tenuto.store.agenda import Cursor
+from tenuto.store.ledger import Ledger
 
 CONFIG = OnlineLearnerConfig(hidden=(8,), memory_size=20, batch_size=5)
 OFTEN = SessionConfig(commit_every=4, snapshot_every=10, keep_snapshots=3)
@@ -96,3 +99,12 @@ def test_forgetting_cut_short_before_the_blobs_went_is_finished_at_opening(tmp_p
         crash(s)
     with session(tmp_path):
         assert not [path for path in tmp_path.rglob("*") if path.is_file() and mark in path.read_bytes()]
+
+
+def test_a_changed_table_of_memory_is_noticed(tmp_path: Path) -> None:
+    with session(tmp_path) as s:
+        learned(s, rows(0, 50))
+    with Ledger(tmp_path / "state.db").database.transaction() as connection:
+        connection.execute("UPDATE memory SET seq = seq + 64 WHERE slot = 3")
+    with pytest.raises(CorruptHome, match="slot 3 of memory"):
+        session(tmp_path)

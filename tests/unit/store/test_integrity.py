@@ -97,3 +97,20 @@ def test_a_broken_page(path: Path):
     assert findings
     assert {finding.file for finding in findings} == {str(path / "state.db")}
     assert all(finding.remedy for finding in findings)
+
+
+@pytest.mark.parametrize("name", ["ingest.db", "state.db"])
+def test_a_flipped_letter_of_the_schema(path: Path, name: str):
+    data = (path / name).read_bytes()
+    text = {"ingest.db": b"received_at REAL", "state.db": b"slot INTEGER"}[name]
+    flip(path / name, data.index(text) + len(text) - 1)
+    with pytest.raises(CorruptHome, match=name), Home.open(path):
+        pass
+
+
+def test_a_live_entry_without_a_body(path: Path):
+    with Home.open(path) as home:
+        with home.journal.database.transaction() as connection:
+            connection.execute("DELETE FROM bodies WHERE seq = 51")
+        with pytest.raises(CorruptHome, match="entry 51"):
+            home.journal.lookup("i50")

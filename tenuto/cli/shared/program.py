@@ -61,8 +61,6 @@ def run(arguments: Sequence[str]) -> int:
         return _failed(arguments, error, error.format_message(), Exit.USAGE, usage=error.ctx)
     except TenutoError as error:
         return _failed(arguments, error, str(error), Exit.ERROR)
-    except BrokenPipeError:
-        raise
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
         return _failed(arguments, error, f"{where}{error.strerror or error}", Exit.ERROR)

@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from tenuto.types import Batch
 
 REASONS = 3
+COMMIT = 2.0
+"""Seconds between two commits of a slow stream: what a viewer sees is no older."""
 HELD_OUT = 10_000
 """Rows of a holdout that are asked, at most."""
 
@@ -103,7 +105,9 @@ def _learn(meter: Meter, rows: Stream, *, flush: bool) -> tuple[TenutoError | No
     """Learn the rows, showing how it goes; the error or the signal that stopped it."""
     from tenuto.cli.shared.interrupt import Interrupt
     from tenuto.cli.shared.live import Display
+    from tenuto.cli.shared.pace import Pace
 
+    commits = Pace(COMMIT)
     with Interrupt() as interrupt, Display(meter) as display:
 
         def on_step(step: Step) -> None:
@@ -114,6 +118,8 @@ def _learn(meter: Meter, rows: Stream, *, flush: bool) -> tuple[TenutoError | No
         def on_progress(progress: Progress) -> None:
             meter.chunk(progress)
             display.draw()
+            if commits.due():
+                meter.session.run()
             interrupt.wait()
 
         try:

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+import pty
+import re
 import shutil
+import struct
+import subprocess
+import termios
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from tenuto import Session, open_stream
 from tenuto.store.database import Database
-from tests.cli.conftest import document, example, tenuto, write
+from tests.cli.conftest import ENVIRONMENT, TENUTO, document, example, tenuto, write
 
 
 @pytest.fixture
@@ -118,3 +126,25 @@ def test_verify_finds_a_digest_that_differs_and_a_file_that_changed(home: Path) 
     changed = tenuto("verify", "--home", home, "--json")
     assert changed.returncode == 3
     assert document(changed)["findings"]
+
+
+def test_on_a_terminal_it_shows_how_it_goes(tmp_path: Path) -> None:
+    rows = write(tmp_path / "train.jsonl", [*map(example, range(2000)), "{broken"])
+    terminal, theirs = pty.openpty()
+    fcntl.ioctl(theirs, termios.TIOCSWINSZ, struct.pack("HHHH", 24, 120, 0, 0))
+    command = [*TENUTO, "learn", str(rows), "--home", str(tmp_path / "home"), "--json"]
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=theirs, env={**ENVIRONMENT, "TERM": "xterm"}
+    ) as child:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):
+            while part := os.read(terminal, 1 << 16):
+                shown += part
+        os.close(terminal)
+        assert child.stdout is not None
+        assert json.loads(child.stdout.read())["rows"] == 2000
+    text = re.sub(rb"\x1b\[[0-9;?]*[A-Za-z]", b"", shown).decode()
+    assert "1,024 / 2,001 rows" in text
+    for part in ("rows/s", "loss", "% right before learning", "% of all learned kept"):
+        assert part in text

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Self
@@ -15,6 +14,7 @@ from rich.text import Text
 
 from tenuto.cli.shared.meter import Meter
 from tenuto.cli.shared.output import percent
+from tenuto.cli.shared.pace import Pace
 
 INTERVAL = 0.1
 
@@ -24,7 +24,7 @@ class Display(AbstractContextManager["Display"]):
 
     def __init__(self, meter: Meter) -> None:
         self._meter = meter
-        self._next = 0.0
+        self._pace = Pace(INTERVAL)
         console = Console(stderr=True)
         self._live = (
             Live(console=console, auto_refresh=False, transient=True) if console.is_terminal else None
@@ -32,8 +32,7 @@ class Display(AbstractContextManager["Display"]):
 
     def draw(self, *, now: bool = False) -> None:
         """Draw, at most ten times a second unless `now`."""
-        if self._live is not None and (now or time.monotonic() >= self._next):
-            self._next = time.monotonic() + INTERVAL
+        if self._live is not None and (now or self._pace.due()):
             self._live.update(picture(self._meter), refresh=True)
 
     def __enter__(self) -> Self:

@@ -11,15 +11,16 @@ from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from tenuto import guards, methods, models, optimizers, tasks, trees
 from tenuto.admission import admit, check_rows
 from tenuto.config import OnlineLearnerConfig
 from tenuto.counters import Counters
-from tenuto.errors import ConfigError, ExampleError, NothingLearned, StateError
+from tenuto.errors import ConfigError, StateError
 from tenuto.methods.shared.objective import Composed
-from tenuto.models.inputs import stack, tensor
+from tenuto.models.inputs import stack
+from tenuto.predictor import Predictor
 from tenuto.protocols import Task, View
 from tenuto.randomness import permutation, torch_draws
 from tenuto.recall import join, remember
@@ -27,10 +28,8 @@ from tenuto.types import (
     Batch,
     ConsolidationReport,
     Estimate,
-    Label,
     OnlineExample,
     OnlineLearnerStats,
-    Prediction,
     State,
     Trace,
 )
@@ -40,7 +39,7 @@ CHANGEABLE = ("learning_rate", "replay_ratio", "passes")
 """Settings that may change while a learner lives; they are part of its state."""
 
 
-class Learner:
+class Learner(Predictor):
     """Learns one batch at a time, keeps what it knew, answers at any moment.
 
     Args:
@@ -66,19 +65,14 @@ class Learner:
         options: Mapping[str, Any] | None = None,
         optimizer: optimizers.Factory | None = None,
     ) -> None:
-        self.config = config or OnlineLearnerConfig()
+        config = config or OnlineLearnerConfig()
         self.recipe = methods.load(method, options) if isinstance(method, str) else method
-        self.guard = guards.load(self.config.guard)
-        self.optimizer = optimizers.make(self.config, optimizer)
-        self.memory = remember(self.recipe, self.config)
+        self.guard = guards.load(config.guard)
+        self.optimizer = optimizers.make(config, optimizer)
+        self.memory = remember(self.recipe, config)
         self.counters = Counters()
         self._parts, self._needs = dict(self.recipe.parts()), self.recipe.needs
-        self._shape: tuple[int, ...] | None = None
-        self.task = tasks.make(self.config)
-        self._body: models.Body | None = None
-        self._given = model is not None
-        if model is not None:
-            self._adopt(model)
+        super().__init__(model, config)
 
     # The step ------------------------------------------------------------------------------
 
@@ -191,9 +185,8 @@ class Learner:
 
     def consolidate(self) -> ConsolidationReport:
         """Let every part close its context, then rehearse memory where the method says so."""
-        self._ready("consolidate")
-        updates = sum(self._rehearse(epoch) for epoch in range(self.recipe.rehearsal))
         view = View(self.body.module, self.body.params, self._objective, self.task)
+        updates = sum(self._rehearse(epoch) for epoch in range(self.recipe.rehearsal))
         for part in self._parts.values():
             part.consolidate(view)
         self.counters.consolidations += 1
@@ -213,37 +206,7 @@ class Learner:
             self._step(Batch(self.body.read(columns["inputs"]), columns["targets"], weights))
         return self.counters.steps - before
 
-    # Answers -----------------------------------------------------------------------------------
-
-    @property
-    def model(self) -> nn.Module:
-        """The module being trained."""
-        return self.body.module
-
-    @property
-    def body(self) -> models.Body:
-        """The module with its parameters by name."""
-        if self._body is None:
-            raise NothingLearned(
-                "there is no model yet: it is made for the first row's shape, so learn a row first"
-            )
-        return self._body
-
-    def check(self, example: OnlineExample) -> None:
-        """Return where the model, if there is one yet, can read such an example; nothing changes.
-
-        Raises:
-            ExampleError: it cannot.
-        """
-        if self._body is not None:
-            self._body.check(self._body.settle(stack([example, example]).inputs))
-
-    def fixed_labels(self) -> frozenset[Label] | None:
-        """The only labels it can take, where that is settled before the first row; None: any."""
-        if self.config.task != "classification" or self.config.head != "fixed":
-            return None
-        width = self._body.width or 0 if self._body is not None else 0
-        return frozenset(self.config.classes or range(width)) or None
+    # Counters ----------------------------------------------------------------------------------
 
     @property
     def steps(self) -> int:
@@ -254,30 +217,6 @@ class Learner:
     def examples(self) -> int:
         """Rows learned."""
         return self.counters.examples
-
-    @property
-    def shape(self) -> tuple[int, ...] | None:
-        """The shape of one row; None before the first."""
-        return self._shape
-
-    def outputs(self, inputs: Any) -> Tensor:
-        """Raw outputs (n, c) for rows (n, *shape), in evaluation mode; nothing changes."""
-        return self.body.infer(self._question(inputs))
-
-    def predict(self, inputs: Any) -> Prediction:
-        """Answers for rows (n, *shape), or for one row of that shape; nothing changes."""
-        return self.task.answer(self.outputs(inputs))
-
-    def predict_proba(self, inputs: Any) -> Tensor:
-        """Class probabilities (n, c); columns are in the order of `predict(...).classes`.
-
-        Raises:
-            ConfigError: under regression, which has none.
-        """
-        answer = self.predict(inputs)
-        if answer.probabilities is None:
-            raise ConfigError("regression has no class probabilities; use predict")
-        return answer.probabilities
 
     @property
     def stats(self) -> OnlineLearnerStats:
@@ -379,30 +318,6 @@ class Learner:
             return len(self.config.classes or ())
         return tasks.Regression().encode(batch.targets).shape[1]
 
-    def _build(self, shape: tuple[int, ...], outputs: int) -> None:
-        with torch_draws(self.config.seed, "model", 0):
-            module = models.default(shape, self.config.hidden, outputs)
-        self._adopt(module.to(self.config.device))
-
     def _adopt(self, module: nn.Module) -> None:
-        self._body = models.Body(module, self.config.head_layer)
-        width, classes = self._body.width, self.config.classes or ()
-        if width is not None and len(classes) > width:
-            raise ConfigError(
-                f"classes lists {len(classes)} labels, but the model answers with {width} outputs: "
-                f"give it {len(classes)}, or leave classes out"
-            )
-        self.task = tasks.make(self.config)
-        self._objective = Composed(self.recipe, module, self._body.params, self.task)
-
-    def _question(self, inputs: Any) -> Tensor:
-        rows = tensor(inputs)
-        if self._shape is not None and rows.shape == self._shape:
-            rows = rows.unsqueeze(0)
-        if self._shape is not None and rows.shape[1:] != self._shape:
-            raise ExampleError(f"rows here are of shape {self._shape}; got {tuple(rows.shape[1:])}")
-        return rows
-
-    def _ready(self, what: str) -> None:
-        if self._body is None:
-            raise NothingLearned(f"there is nothing to {what} yet: learn a row first")
+        super()._adopt(module)
+        self._objective = Composed(self.recipe, module, self.body.params, self.task)

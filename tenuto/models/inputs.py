@@ -31,6 +31,20 @@ def tensor(values: Any) -> Tensor:
         raise ExampleError(f"rows must be numbers of one shape: {error}") from error
 
 
+def question(inputs: Any, shape: tuple[int, ...] | None) -> Tensor:
+    """Rows (n, *shape) to be answered; one row of that shape becomes a batch of it.
+
+    >>> question([1.0, 2.0], (2,)).shape
+    torch.Size([1, 2])
+    """
+    rows = tensor(inputs)
+    if shape is not None and rows.shape == shape:
+        rows = rows.unsqueeze(0)
+    if shape is not None and rows.shape[1:] != shape:
+        raise ExampleError(f"rows here are of shape {shape}; got {tuple(rows.shape[1:])}")
+    return rows
+
+
 def stack(examples: Sequence[OnlineExample]) -> Batch:
     """Examples side by side as a batch.
 

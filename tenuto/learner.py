@@ -13,7 +13,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from tenuto import guards, methods, models, optimizers, tasks, trees
+from tenuto import guards, methods, models, optimizers, trees
 from tenuto.admission import admit, check_rows
 from tenuto.config import OnlineLearnerConfig
 from tenuto.counters import Counters
@@ -21,7 +21,7 @@ from tenuto.errors import ConfigError, StateError
 from tenuto.methods.shared.objective import Composed
 from tenuto.models.inputs import stack
 from tenuto.predictor import Predictor
-from tenuto.protocols import Task, View
+from tenuto.protocols import View
 from tenuto.randomness import permutation, torch_draws
 from tenuto.recall import join, remember
 from tenuto.types import (
@@ -189,21 +189,18 @@ class Learner(Predictor):
         updates = sum(self._rehearse(epoch) for epoch in range(self.recipe.rehearsal))
         for part in self._parts.values():
             part.consolidate(view)
-        self.counters.consolidations += 1
-        return ConsolidationReport(
-            number=self.counters.consolidations, parts=tuple(self._parts), updates=updates
-        )
+        self.counters.consolidations = number = self.counters.consolidations + 1
+        return ConsolidationReport(number=number, parts=tuple(self._parts), updates=updates)
 
     def _rehearse(self, epoch: int) -> int:
         """One pass over memory in a keyed order; the number of updates kept."""
         if self.memory is None or not len(self.memory):
             return 0
-        before, count, rows = self.counters.steps, len(self.memory), 2 * self.config.batch_size
+        before, count, size = self.counters.steps, len(self.memory), 2 * self.config.batch_size
         order = permutation(self.config.seed, f"rehearse:{self.counters.consolidations}:{epoch}", count)
-        for slots in torch.from_numpy(order).tensor_split(max(1, count // rows)):
-            columns = self.memory.table.get(slots)
-            weights = columns.get("weights")
-            self._step(Batch(self.body.read(columns["inputs"]), columns["targets"], weights))
+        for slots in torch.from_numpy(order).tensor_split(max(1, count // size)):
+            rows = self.memory.table.get(slots)
+            self._step(Batch(self.body.read(rows["inputs"]), rows["targets"], rows.get("weights")))
         return self.counters.steps - before
 
     # Counters ----------------------------------------------------------------------------------
@@ -256,18 +253,11 @@ class Learner(Predictor):
             raise StateError(f"the state does not fit this learner, which is as it was: {error}") from error
 
     def _take(self, state: State) -> None:
-        shape = None if state["shape"] is None else tuple(state["shape"])
-        if not self._given and state["outputs"] is None:
-            self._body, self.task = None, tasks.make(self.config)
-        elif not self._given and (self._body is None or shape != self._shape):
-            self._build(tuple(state["shape"]), outputs=state["outputs"])
         self.configure({name: state["settings"][name] for name in CHANGEABLE})
+        self._take_form(state)
         self.optimizer.load_state(state["optimizer"])
         if self._body is not None:
-            self._body.load_state(state["model"])
             self.optimizer.resize(self._body.params)
-        self._shape = shape
-        self.task.load_state(state["task"])
         self.guard.load_state(state["guard"])
         if self.memory is not None:
             self.memory.load_state(state["memory"])
@@ -279,10 +269,7 @@ class Learner(Predictor):
         return {
             "format": FORMAT,
             "method": self.recipe.name,
-            "shape": None if self._shape is None else list(self._shape),
-            "outputs": None if self._body is None else self._body.width,
-            "model": {} if self._body is None else self._body.state(),
-            "task": self.task.state(),
+            **self._form(),
             "optimizer": self.optimizer.state(),
             "guard": self.guard.state(),
             "memory": None if self.memory is None else self.memory.state(),
@@ -301,22 +288,12 @@ class Learner(Predictor):
         """The rows as they may be learned; `undo` gains what takes back all that was made for them."""
         rows = check_rows(batch, self._shape)
         if self._shape is None:
-            undo.append(partial(self._forget_form, self._body, self.task))
-            self._shape = tuple(rows.inputs.shape[1:])
-        if self._body is None:
-            self._build(self._shape, outputs=self._outputs(batch))
+            undo.append(partial(self._unsettle, self._body, self.task))
+            self._settle(rows)
         kept, fixed = None if self.memory is None else self.memory.dtype, self.config.head == "fixed"
         return admit(
             rows, self.body, self.task, self.optimizer, undo, seed=self.config.seed, fixed=fixed, kept=kept
         )
-
-    def _forget_form(self, body: models.Body | None, task: Task) -> None:
-        self._body, self.task, self._shape = body, task, None
-
-    def _outputs(self, batch: Batch) -> int:
-        if self.config.task == "classification":
-            return len(self.config.classes or ())
-        return tasks.Regression().encode(batch.targets).shape[1]
 
     def _adopt(self, module: nn.Module) -> None:
         super()._adopt(module)

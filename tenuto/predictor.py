@@ -15,7 +15,7 @@ from tenuto.errors import ConfigError, NothingLearned
 from tenuto.models.inputs import question, stack
 from tenuto.protocols import Task
 from tenuto.randomness import torch_draws
-from tenuto.types import Label, OnlineExample, Prediction
+from tenuto.types import Batch, Label, OnlineExample, Prediction, State
 
 
 class Predictor:
@@ -92,6 +92,38 @@ class Predictor:
             return None
         width = self._body.width or 0 if self._body is not None else 0
         return frozenset(self.config.classes or range(width)) or None
+
+    def _settle(self, rows: Batch) -> None:
+        """Take the form of the first rows."""
+        self._shape = tuple(rows.inputs.shape[1:])
+        if self._body is None:
+            regression = self.config.task == "regression"
+            columns = tasks.Regression().encode(rows.targets).shape[1] if regression else 0
+            self._build(self._shape, columns or len(self.config.classes or ()))
+
+    def _unsettle(self, body: models.Body | None, task: Task) -> None:
+        """Take back what the first rows settled."""
+        self._body, self.task, self._shape = body, task, None
+
+    def _form(self) -> State:
+        """The shape of a row, the model and its task, as plain data."""
+        return {
+            "shape": None if self._shape is None else list(self._shape),
+            "outputs": None if self._body is None else self._body.width,
+            "model": {} if self._body is None else self._body.state(),
+            "task": self.task.state(),
+        }
+
+    def _take_form(self, state: State) -> None:
+        shape = None if state["shape"] is None else tuple(state["shape"])
+        if not self._given and state["outputs"] is None:
+            self._body, self.task = None, tasks.make(self.config)
+        elif not self._given and (self._body is None or shape != self._shape):
+            self._build(tuple(state["shape"]), outputs=state["outputs"])
+        if self._body is not None:
+            self._body.load_state(state["model"])
+        self._shape = shape
+        self.task.load_state(state["task"])
 
     def _build(self, shape: tuple[int, ...], outputs: int) -> None:
         with torch_draws(self.config.seed, "model", 0):

@@ -78,7 +78,8 @@ def _say(console: Console, report: Report, out: Path, seconds: float) -> None:
     """The table and the proofs."""
     console.print()
     console.print(_table(report))
-    console.print(f"[dim]mean ± half the 95 % interval over {len(report.joint or ())} seeds[/]")
+    if len(seeds := report.joint or ()) > 1:
+        console.print(f"[dim]mean ± half the 95 % interval over {len(seeds)} seeds[/]")
     for proof in report.proofs:
         mark, colour = ("✓", "green") if proof.holds else ("✕", "red")
         console.print(f"\n[{colour}]{mark} {proof.title}[/]")

@@ -38,11 +38,18 @@ def command(
         also = f" and {plural(derived, 'row')} derived from them" if derived else ""
         click.confirm(f"Forget {plural(len(named), 'row')}{also} for good?", abort=True, err=True)
     from tenuto.cli.shared.learning import settle
+    from tenuto.cli.shared.stages import Stages
     from tenuto.session import Session
 
     settle()
-    with Session(home) as session:
-        done = session.forget(id=id, source=source, principal=principal)
+    with Session(home) as session, Stages() as stages:
+        last = session.k
+        done = session.forget(
+            id=id,
+            source=source,
+            principal=principal,
+            on_step=lambda step: stages.tell("learning again", step.k, last, f"step {step.k:,}"),
+        )
         step = session.k
     if as_json:
         emit({"home": str(home), "step": step, **asdict(done)})

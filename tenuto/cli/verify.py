@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -12,6 +13,9 @@ from tenuto.cli.shared.exits import Exit
 from tenuto.cli.shared.output import emit, facts, plural
 from tenuto.store import integrity
 from tenuto.store.home import Home
+
+if TYPE_CHECKING:
+    from tenuto.session.recovery import Verified
 
 
 @click.command()
@@ -24,12 +28,8 @@ def command(home: Path, as_json: bool) -> int:
     each digest. Nothing is changed. Exit code 3 where something differs, with the first step that does.
     """
     with Home.view(home) as view:
-        from tenuto.cli.shared.learning import maker, settle
-        from tenuto.session import recovery
-
-        settle()
         findings = integrity.check(view)
-        found = recovery.verify(view, maker(view)) if not findings else None
+        found = None if findings else _learned_again(view)
     holds = found is not None and found.holds
     if as_json:
         verified = None if found is None else asdict(found)
@@ -57,3 +57,17 @@ def command(home: Path, as_json: bool) -> int:
             told["machine"] = "not the one that learned, so that bits may differ without a fault"
     facts(told)
     return Exit.OK if holds else Exit.DIFFERS
+
+
+def _learned_again(home: Home) -> Verified:
+    """Walk the kept log, showing how far."""
+    from tenuto.cli.shared.learning import maker, settle
+    from tenuto.cli.shared.stages import Stages
+    from tenuto.session import recovery
+
+    settle()
+    last = home.ledger.head.k
+    with Stages() as stages:
+        return recovery.verify(
+            home, maker(home), lambda step: stages.tell("learning again", step.k, last, f"step {step.k:,}")
+        )

@@ -79,8 +79,12 @@ def recover(home: Home, make: Make) -> tuple[Fold, bool]:
     return fold, exact
 
 
-def verify(home: Home, make: Make) -> Verified:
-    """Re-run the log from the oldest kept snapshot and compare every digest; the home is not changed."""
+def verify(home: Home, make: Make, on_step: Callable[[Step], None] | None = None) -> Verified:
+    """Re-run the log from the oldest kept snapshot and compare every digest; the home is not changed.
+
+    Args:
+        on_step: called after each step.
+    """
     rows = home.snapshots.list()
     if not rows:
         raise CorruptHome(f"{home.path} holds no snapshot to verify from")
@@ -93,6 +97,8 @@ def verify(home: Home, make: Make) -> Verified:
         compared += digest is not None
         if (digest is not None and fold.learner.digest() != digest) or _place(step) != _place(recorded):
             return Verified(first=first, last=step.k, compared=compared, differs=step.k, exact=exact)
+        if on_step is not None:
+            on_step(step)
     return Verified(first=first, last=head.k, compared=compared, differs=None, exact=exact)
 
 

@@ -293,12 +293,21 @@ class Session:
         return self.k
 
     def forget(
-        self, *, id: str | None = None, source: str | None = None, principal: str | None = None
+        self,
+        *,
+        id: str | None = None,
+        source: str | None = None,
+        principal: str | None = None,
+        on_step: Callable[[Step], None] | None = None,
     ) -> Forgotten:
         """Exact unlearning: the content is wiped from disk, the model is the one that never saw it.
 
         Rows derived from what is forgotten go too. The state is rebuilt from the last snapshot before
         the first of them.
+
+        Args:
+            id, source, principal: whose rows; several must all fit.
+            on_step: called after each step that is made again.
 
         Raises:
             ConfigError: nothing fits.
@@ -318,7 +327,7 @@ class Session:
                 f"there is nothing of {wanted!r} to forget; it was never taken, or is forgotten"
             )
         rebuilt = self._heed()
-        self.run()
+        self.run(on_step)
         self.snapshot()
         return Forgotten(
             entries=erased.entries,

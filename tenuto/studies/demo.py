@@ -111,11 +111,13 @@ def report(folder: Path, seeds: Sequence[int], tell: Tell, *, command: str = "")
         for number, seed in enumerate(seeds):
             run, ends[method, seed] = _learned(folder, made[seed], method, seed, number, len(seeds), tell)
             runs.append(run)
+        reached = [run.figures["average_accuracy"] for run in runs[-len(seeds) :]]
+        tell(method, 1, 1, f"{_percent(reached)} of all contexts known in the end")
     joint = []
     for number, seed in enumerate(seeds):
         tell("joint training", number, len(seeds), f"seed {seed}")
         joint.append(bound(made[seed], SETTINGS.but({"seed": seed}), epochs=EPOCHS))
-    tell("joint training", len(seeds), len(seeds), f"{np.mean(joint):.1%} accuracy")
+    tell("joint training", 1, 1, f"{_percent(joint)} of all contexts known in the end")
     method, seed = [*METHODS][-1], seeds[0]
     proven = proofs.Subject(
         contexts=made[seed],
@@ -151,7 +153,8 @@ def _learned(
 
         def on_step(step: Step) -> None:
             watch.step(step)
-            tell(method, number * total + watch.rows, count * total, f"seed {seed}, {_remark(watch)}")
+            if (rows := number * total + watch.rows) < count * total:
+                tell(method, rows, count * total, f"seed {seed}: {_remark(watch)}")
 
         session.learn(open_stream(path), on_step=on_step)
         digest = session.learner.digest()
@@ -159,10 +162,10 @@ def _learned(
 
 
 def _remark(watch: Watch) -> str:
-    if not watch.matrix:
-        return "first context"
-    known = watch.matrix[-1][: len(watch.matrix)]
-    return f"{np.mean(known):.1%} accuracy on {len(known)} of {len(watch.contexts.names)} contexts"
+    if not watch.looks:
+        return "begins"
+    begun = min(len(watch.matrix) + 1, len(watch.contexts.names))
+    return f"{_percent([watch.looks[-1][2]])} of {begun} contexts known"
 
 
 def _run(watch: Watch, method: str, seed: int) -> Run:
@@ -196,6 +199,10 @@ def _curves(watch: Watch) -> dict[str, Curve]:
         f"What is left of the first context ({watch.contexts.names[0]})": curve(looked, first, "accuracy"),
         "Progressive accuracy": curve(rows[SMOOTH - 1 :], smooth, "share right just before being learned"),
     }
+
+
+def _percent(shares: Sequence[float]) -> str:
+    return f"{100 * np.mean(shares):.1f} %"
 
 
 def _facts(seeds: Sequence[int], command: str) -> dict[str, str]:

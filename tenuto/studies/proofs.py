@@ -83,7 +83,7 @@ def resumed(folder: Path, subject: Subject, tell: Tell) -> tuple[Path, Proof]:
     with Home.view(home) as view:
         learned = survey.rows(view).learned
     holds = told.get("digest") == subject.digest and learned == rows
-    tell(rows, rows, "resumed to the same digest" if holds else "resumed to ANOTHER digest")
+    tell(rows, rows, "resumed, to the same digest" if holds else "resumed, to ANOTHER digest")
     return home, Proof(
         title="Killed in the middle and resumed, the model is the same to the last bit",
         holds=holds,
@@ -109,7 +109,11 @@ def forgotten(folder: Path, home: Path, subject: Subject, tell: Tell) -> Proof:
         session.learn(open_stream(path))
         never = session.learner.digest()
     holds = done.digest == never != subject.digest
-    tell(2, 2, f"forgot {id} to the digest of a run that never saw it" if holds else "ANOTHER digest")
+    tell(
+        2,
+        2,
+        "forgotten, to the digest of a run that never saw it" if holds else "forgotten, to ANOTHER digest",
+    )
     return Proof(
         title="A row that was forgotten was never learned",
         holds=holds,

@@ -38,7 +38,7 @@ def test_a_proof_that_does_not_hold_is_told(tmp_path: Path) -> None:
     remarks: list[str] = []
     _, proof = proofs.resumed(tmp_path, subject, lambda done, total, remark: remarks.append(remark))
     assert not proof.holds
-    assert remarks[-1] == "resumed to ANOTHER digest"
+    assert remarks[-1] == "resumed, to ANOTHER digest"
     assert proof.evidence.count("0" * 64) == 1
 
 

@@ -1,4 +1,4 @@
-"""Stages of a longer piece of work: a bar each on a terminal, a line each elsewhere."""
+"""Stages of a longer piece of work: a bar each, where a terminal is."""
 
 from __future__ import annotations
 
@@ -14,27 +14,29 @@ class Stages(AbstractContextManager["Stages"]):
     """Shows how far each stage is.
 
     Args:
-        console: where to.
+        console: where to; None: stderr, and nothing where that is no terminal.
     """
 
-    def __init__(self, console: Console) -> None:
-        self._console = console
+    def __init__(self, console: Console | None = None) -> None:
+        self._lines = console is not None and not console.is_terminal
+        self._console = console or Console(stderr=True)
         self._progress = Progress(
             TextColumn("[bold]{task.description:<16}"),
-            BarColumn(bar_width=24),
+            BarColumn(bar_width=24, complete_style="cyan", finished_style="cyan"),
             TextColumn("{task.fields[remark]}", style="dim"),
             TimeElapsedColumn(),
-            console=console,
-            disable=not console.is_terminal,
+            console=self._console,
+            disable=not self._console.is_terminal,
+            transient=console is None,
         )
         self._tasks: dict[str, TaskID] = {}
 
     def tell(self, stage: str, done: int, total: int, remark: str) -> None:
-        """A stage is `done` of `total` far."""
+        """A stage is `done` of `total` far; without a terminal, its end is a line."""
         if stage not in self._tasks:
             self._tasks[stage] = self._progress.add_task(stage, total=total, remark=remark)
         self._progress.update(self._tasks[stage], completed=done, total=total, remark=remark)
-        if done == total and not self._console.is_terminal:
+        if self._lines and done == total:
             self._console.print(f"{stage}: {remark}", soft_wrap=True)
 
     def __enter__(self) -> Self:

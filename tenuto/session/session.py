@@ -238,6 +238,7 @@ class Session:
         found = {id: self.home.journal.lookup(id) for id in ids}
         for id, entry in found.items():
             if entry is None:
+                self.home.journal.database.trust()
                 raise ConfigError(f"there is no row {id!r} in the journal; ingest it first")
         seqs = [entry.seq for entry in found.values() if entry is not None]
         size = self.learner.config.batch_size
@@ -323,6 +324,7 @@ class Session:
             seqs, reason="asked", ids=() if id is None else (id,), source=source, principal=principal
         )
         if not erased.entries and not erased.quarantined:
+            journal.database.trust()
             raise ConfigError(
                 f"there is nothing of {wanted!r} to forget; it was never taken, or is forgotten"
             )

@@ -18,7 +18,7 @@ import apsw
 import msgspec
 
 from tenuto.errors import ConfigError, ExampleError
-from tenuto.store.records import Receipt, Refused, Row, Source
+from tenuto.store.records import Receipt, Refused, Row, Source, digest
 from tenuto.store.schema import EXAMPLE, FORGOTTEN, LIVE
 
 INSERT = (
@@ -116,8 +116,8 @@ def _candidates(rows: Iterable[Row], last: int, source: str | None, at: float) -
     return [
         (
             seq,
-            name(row, source) if row.id is None else row.id,
-            sha256(row.body).digest(),
+            id := name(row, source) if row.id is None else row.id,
+            digest(id, row.body),
             source,
             row.source_offset,
             row.principal,
@@ -140,22 +140,22 @@ def _sorted_out(
     connection: apsw.Connection, rows: Sequence[Row], candidates: list[Candidate]
 ) -> tuple[list[Row], list[Refused], int, int]:
     taken: dict[str, tuple[bytes | None, int]] = {
-        id: (digest, status)
-        for id, digest, status in connection.executemany(
+        id: (content, status)
+        for id, content, status in connection.executemany(
             "SELECT id, sha256, status FROM entries WHERE id = ?", [(c[1],) for c in candidates]
         )
     }
     fresh: list[Row] = []
     clashing: list[Refused] = []
     duplicates = gone = 0
-    for row, (_, id, digest, *_) in zip(rows, candidates, strict=True):
+    for row, (_, id, content, *_) in zip(rows, candidates, strict=True):
         earlier = taken.get(id)
         if earlier is None:
-            taken[id] = (digest, LIVE)
+            taken[id] = (content, LIVE)
             fresh.append(row)
         elif earlier[1] == FORGOTTEN:
             gone += 1
-        elif earlier[0] == digest:
+        elif earlier[0] == content:
             duplicates += 1
         else:
             clashing.append(_clash(row, id))
@@ -238,7 +238,7 @@ def command(
         raise ConfigError(f"command {kind!r}: its body must be plain data: {error}") from error
     connection.execute(
         "INSERT INTO entries(kind, command, sha256, received_at, after, status) VALUES (?, ?, ?, ?, ?, ?)",
-        (kind, encoded, sha256(encoded).digest(), at, after, LIVE),
+        (kind, encoded, digest(f"{kind} {after}", encoded), at, after, LIVE),
     )
     count(connection, "commands", 1, 0)
     return connection.last_insert_rowid()

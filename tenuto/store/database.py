@@ -107,6 +107,16 @@ class Database:
                         self._connection.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def reading(self) -> Iterator[None]:
+        """Every query in the block sees one state of the file, whatever a writer does meanwhile."""
+        with self._translate(writing=False):
+            self._connection.execute("BEGIN")
+            try:
+                yield
+            finally:
+                self._connection.execute("COMMIT")
+
     def rows(self, sql: str, bindings: Sequence[Value] = ()) -> list[Row]:
         """Every row of a query."""
         with self._translate(writing=False):
@@ -170,6 +180,12 @@ class Database:
             return [str(error)]
         return [] if found == ["ok"] else found
 
+    def trust(self) -> None:
+        """Raise CorruptHome where damage may hide what a query did not find."""
+        problems = self.problems()
+        if problems:
+            raise CorruptHome(f"{self.path} is damaged: {problems[0]}. {RESTORE}")
+
     @contextmanager
     def _translate(self, *, writing: bool) -> Iterator[None]:
         try:
@@ -199,7 +215,7 @@ def set_meta(connection: apsw.Connection, key: str, value: Any) -> None:
 
 def seal(*fields: Value) -> str:
     """A hash over fields of a row, to tell when the disk has changed one of them."""
-    return sha256(json.dumps(fields).encode()).hexdigest()
+    return sha256(json.dumps(fields, default=repr).encode()).hexdigest()
 
 
 def pack(plain: Any) -> str:

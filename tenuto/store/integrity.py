@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from hashlib import sha256
 
 from tenuto.errors import CorruptHome
 from tenuto.store.disk import RESTORE
 from tenuto.store.home import Home
-from tenuto.store.schema import LIVE
+from tenuto.store.records import Entry
+from tenuto.store.schema import ENTRY
 
-HASHED = f"""SELECT seq, id, coalesce(body, command), sha256 FROM entries LEFT JOIN bodies USING (seq)
-    WHERE status = {LIVE} ORDER BY seq"""
+EVERY = f"{ENTRY} TRUE ORDER BY seq"
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -49,12 +48,13 @@ def _databases(home: Home) -> Iterator[Finding]:
 
 
 def _bodies(home: Home) -> Iterator[Finding]:
-    for seq, id, body, digest in home.journal.database.walk(HASHED):
-        if body is None or sha256(body).digest() != digest:
+    for row in home.journal.database.walk(EVERY):
+        entry = Entry(*row)
+        if not entry.sound:
             yield Finding(
                 file=str(home.journal.database.path),
-                problem=f"the body of entry {seq} (id {id!r}) does not match its hash",
-                remedy=f"Forget {id!r} and send it again, or restore the file from a copy of the home",
+                problem=f"entry {entry.seq} (id {entry.id!r}) is not what was sent",
+                remedy=f"Forget {entry.id!r} and send it again, or restore the file from a copy of the home",
             )
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from hashlib import sha256
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +21,7 @@ from tenuto.store.database import Database, set_meta
 from tenuto.store.disk import RESTORE, Fuse
 from tenuto.store.format import settle
 from tenuto.store.records import Entry, Erased, Pruned, Quarantined, Receipt, Refused, Row, Source
-from tenuto.store.schema import ENTRY, EXAMPLE, INGEST, LIVE
+from tenuto.store.schema import BETWEEN, ENTRY, EXAMPLE, INGEST, LIVE
 
 
 class Journal:
@@ -119,8 +118,19 @@ class Journal:
         return self._entries("seq > ?", (after,), limit)
 
     def examples(self, after: int = 0, limit: int = 1024) -> list[Entry]:
-        """Live examples with seq > after, in order, at most `limit`."""
-        return self._entries(f"seq > ? AND kind = '{EXAMPLE}' AND status = {LIVE}", (after,), limit)
+        """Live examples with seq > after, in order, at most `limit`.
+
+        Raises CorruptHome where what lies between them is no command and was not dropped or forgotten.
+        """
+        with self.database.reading():
+            found = self._entries(f"seq > ? AND kind = '{EXAMPLE}' AND status = {LIVE}", (after,), limit)
+            last = found[-1].seq if len(found) == limit else self.last_seq
+            between = last - after - len(found)
+            if between > 0 and between != self.database.value(BETWEEN, (after, last)):
+                raise CorruptHome(
+                    f"{self.database.path}: an entry from {after + 1} to {last} was changed. {RESTORE}"
+                )
+        return found
 
     def commands(self, after: int = 0, limit: int = 1024) -> list[Entry]:
         """Commands with seq > after, in order, at most `limit`; examples are not touched."""
@@ -246,6 +256,6 @@ class Journal:
         rows = self.database.rows(f"{ENTRY} {where} ORDER BY seq LIMIT ?", (*bindings, limit))
         entries = [Entry(*row) for row in rows]
         for entry in entries:
-            if entry.status == "live" and (entry.body is None or sha256(entry.body).digest() != entry.sha256):
+            if not entry.sound:
                 raise CorruptHome(f"{self.database.path}: entry {entry.seq} was changed. {RESTORE}")
         return entries

@@ -7,9 +7,12 @@ a fifth of the cost, and a verb that only looks at a home spends a tenth of the 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from hashlib import sha256
 from typing import Any
 
 import msgspec
+
+from tenuto.store.schema import EXAMPLE
 
 
 class Row(msgspec.Struct, frozen=True, kw_only=True, gc=False):
@@ -36,6 +39,11 @@ class Refused(Row, frozen=True, kw_only=True, gc=False):
     reason: str
 
 
+def digest(name: str, body: bytes) -> bytes:
+    """What an entry's hash covers: its body, and an example's id or a command's kind and place."""
+    return sha256(name.encode() + b"\0" + body).digest()
+
+
 class Entry(msgspec.Struct, frozen=True, gc=False):
     """One entry of the journal: an example, or a command.
 
@@ -44,8 +52,8 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
         kind: "example", or the command's name.
         body: None once forgotten or dropped.
         after: of a command, the seq it takes effect after; None: where it stands.
-        status: "live", "dropped" (by retention) or "forgotten" (on purpose).
-        sha256: of the body, while it is kept.
+        status: "live", "dropped" (by retention) or "forgotten" (on purpose); None where the row was changed.
+        sha256: its `digest`, while its body is kept.
     """
 
     seq: int
@@ -57,8 +65,17 @@ class Entry(msgspec.Struct, frozen=True, gc=False):
     principal: str | None
     received_at: float
     after: int | None
-    status: str
+    status: str | None
     sha256: bytes | None
+
+    @property
+    def sound(self) -> bool:
+        """Does it hold what it held when it was written?"""
+        if self.status != "live":
+            return self.status is not None
+        if self.body is None or (self.id is None) == (self.kind == EXAMPLE):
+            return False
+        return digest(f"{self.kind} {self.after}" if self.id is None else self.id, self.body) == self.sha256
 
     def plain(self) -> dict[str, Any]:
         """The plain data of a command."""

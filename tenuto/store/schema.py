@@ -34,13 +34,22 @@ INSERT INTO totals VALUES
     ('duplicates', 0, 0);
 """
 
+GONE = f"""status = {DROPPED} AND sha256 IS NOT NULL AND body IS NULL
+    OR status = {FORGOTTEN} AND sha256 IS NULL AND coalesce(body, x'') = x''"""
+"""Whether an example was dropped or forgotten, and all of its row says so."""
+
 ENTRY = f"""SELECT
     seq, id, kind, CASE status WHEN {LIVE} THEN coalesce(body, command) END, source, source_offset,
     principal, received_at, after,
-    CASE status WHEN {LIVE} THEN 'live' WHEN {DROPPED} THEN 'dropped' ELSE 'forgotten' END,
+    CASE WHEN status = {LIVE} THEN 'live'
+        WHEN {GONE} THEN CASE status WHEN {DROPPED} THEN 'dropped' ELSE 'forgotten' END END,
     CASE status WHEN {LIVE} THEN sha256 END
     FROM entries LEFT JOIN bodies USING (seq) WHERE"""
 """Selects the fields of an `Entry`, in order."""
+
+BETWEEN = f"""SELECT count(*) FROM entries LEFT JOIN bodies USING (seq)
+    WHERE seq > ? AND seq <= ? AND (kind <> '{EXAMPLE}' AND id IS NULL OR kind = '{EXAMPLE}' AND ({GONE}))"""
+"""Counts the entries of a stretch that are rightly no live examples."""
 
 STATE = """
 CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT NOT NULL, seal TEXT NOT NULL) WITHOUT ROWID;

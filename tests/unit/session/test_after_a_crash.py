@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -108,3 +109,22 @@ def test_a_changed_table_of_memory_is_noticed(tmp_path: Path) -> None:
         connection.execute("UPDATE memory SET seq = seq + 64 WHERE slot = 3")
     with pytest.raises(CorruptHome, match="slot 3 of memory"):
         session(tmp_path)
+
+
+def test_what_a_damaged_index_hides_is_not_said_to_be_absent(tmp_path: Path) -> None:
+    with session(tmp_path) as s:
+        learned(
+            s, [OnlineExample(input=row.input, target=row.target, id=f"only-{row.id}") for row in rows(0, 20)]
+        )
+    file = tmp_path / "ingest.db"
+    sound = file.read_bytes()
+    places = [found.start() for found in re.finditer(b"only-r12", sound)]
+    assert len(places) == 2
+    for place in places:
+        file.write_bytes(sound[:place] + b"O" + sound[place + 1 :])
+        with session(tmp_path) as s, pytest.raises(CorruptHome):
+            s.take(["only-r12"])
+        file.write_bytes(sound[:place] + b"O" + sound[place + 1 :])
+        with session(tmp_path) as s, pytest.raises(CorruptHome):
+            s.forget(id="only-r12")
+        file.write_bytes(sound)

@@ -114,3 +114,52 @@ def test_a_live_entry_without_a_body(path: Path):
             connection.execute("DELETE FROM bodies WHERE seq = 51")
         with pytest.raises(CorruptHome, match="entry 51"):
             home.journal.lookup("i50")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "SET status = 1 WHERE seq = 51",
+        "SET status = 2 WHERE seq = 51",
+        "SET status = 77 WHERE seq = 51",
+        "SET status = x'' WHERE seq = 51",
+        "SET kind = 'examqle' WHERE seq = 51",
+        "SET status = 0 WHERE seq = 5",
+        "SET kind = 'example' WHERE seq = 101",
+    ],
+)
+def test_an_entry_changed_in_kind_or_status_is_not_passed_over(path: Path, change: str):
+    with Home.open(path) as home:
+        with home.journal.database.transaction() as connection:
+            connection.execute(f"UPDATE entries {change}")
+        with pytest.raises(CorruptHome):
+            home.journal.examples()
+        with pytest.raises(CorruptHome):
+            home.journal.examples(after=2, limit=60)
+            home.journal.examples(after=62)
+        assert check(home)
+
+
+@pytest.mark.parametrize(
+    ("change", "seq"),
+    [
+        ("SET id = 'i51x' WHERE seq = 51", 51),
+        ("SET kind = 'tale' WHERE seq = 101", 101),
+        ("SET after = 3 WHERE seq = 101", 101),
+    ],
+)
+def test_an_entry_changed_in_what_its_hash_covers(path: Path, change: str, seq: int):
+    with Home.open(path) as home:
+        with home.journal.database.transaction() as connection:
+            connection.execute(f"UPDATE entries {change}")
+        with pytest.raises(CorruptHome, match=f"entry {seq}"):
+            home.journal.fetch([seq])
+        assert check(home)
+
+
+def test_a_meta_value_of_another_type(path: Path):
+    with Home.open(path) as home:
+        with home.ledger.database.transaction() as connection:
+            connection.execute("UPDATE meta SET value = x'00' WHERE key = 'head'")
+        with pytest.raises(CorruptHome, match="'head'"):
+            _ = home.ledger.head

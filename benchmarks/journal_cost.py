@@ -10,7 +10,6 @@ hashes, appends durably, reads back, keeps provenance, digests and takes its sna
 from __future__ import annotations
 
 import argparse
-import gc
 import gzip
 import json
 import statistics
@@ -74,8 +73,6 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     settle()
-    gc.collect()
-    gc.freeze()
     pairs = []
     with tempfile.TemporaryDirectory() as folder:
         path = head(Path(folder), args.rows)
@@ -97,7 +94,9 @@ def main() -> None:
     print(f"ER on {args.rows:,} rows of an IDX file, CPU time, median of {args.rounds} interleaved rounds")
     print(f"  Learner alone      {found['bare_us_per_row']:8.1f} us per row")
     print(f"  Session, journaled {found['journaled_us_per_row']:8.1f} us per row")
-    print(f"  rate {found['rate']:.3f} of the bare one ({ratios[0]:.3f} to {ratios[-1]:.3f}); goal >= {GOAL:.2f}")
+    print(
+        f"  rate {found['rate']:.3f} of the bare one ({ratios[0]:.3f} to {ratios[-1]:.3f}); goal >= {GOAL:.2f}"
+    )
 
 
 if __name__ == "__main__":

@@ -163,8 +163,10 @@ def _say(told: dict[str, Any]) -> None:
         lines["retention"] = (
             f"{percent(told['retention'])} of rows drawn from all it ever learned still right"
         )
-    if told["holdout"] is not None:
+    if told.get("holdout") is not None:
         lines["held out"] = f"{percent(told['holdout'])} right"
+    if told.get("holdout_error") is not None:
+        lines["held out"] = f"{told['holdout_error']:.4g} mean squared error"
     if told["duplicates"]:
         lines["duplicates"] = f"{plural(told['duplicates'], 'row')} known already, not learned again"
     if told["forgotten"]:
@@ -172,6 +174,8 @@ def _say(told: dict[str, Any]) -> None:
     if told["quarantined"]:
         see = f"{plural(told['quarantined'], 'row')} set aside; see: tenuto quarantine --home {told['home']}"
         lines["quarantine"] = [see, *told["reasons"]]
+    if not told["exact"]:
+        lines["mode"] = "restart: torch, the processor or the threads are not those that learned before"
     if told["stopped"]:
         lines["stopped"] = f"by {told['stopped']}; the same command goes on from here"
     lines["state"] = f"step {told['step']:,}, digest {told['digest']}"

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import numpy as np
+
 from tenuto.randomness import choose
 from tenuto.session import Session
 from tenuto.store.agenda import Cursor
@@ -51,6 +53,12 @@ def accuracy(session: Session, batch: Batch) -> float:
     answers = session.predict(batch.inputs).labels
     right = [bool(answer == target) for answer, target in zip(answers, batch.targets, strict=True)]
     return sum(right) / len(right)
+
+
+def squared_error(session: Session, batch: Batch) -> float:
+    """The mean squared error of the answers to a batch's rows, under regression."""
+    answers = np.asarray(session.predict(batch.inputs).labels, dtype=np.float64)
+    return float(np.mean((answers - np.asarray(batch.targets, dtype=np.float64)) ** 2))
 
 
 def _learned(entries: Iterable[Entry], cursor: Cursor) -> list[Entry]:

@@ -128,6 +128,25 @@ def test_verify_finds_a_digest_that_differs_and_a_file_that_changed(home: Path) 
     assert document(changed)["findings"]
 
 
+def test_numbers_are_learned_and_asked_by_their_error(tmp_path: Path) -> None:
+    rows = [{**example(number), "target": sum(example(number)["input"])} for number in range(330)]
+    train, held = write(tmp_path / "train.jsonl", rows[:300]), write(tmp_path / "held.jsonl", rows[300:])
+    given = ("--task", "regression", "--learning-rate", 0.02, "--holdout", held)
+    done = tenuto("learn", train, "--home", tmp_path / "home", *given)
+    assert done.returncode == 0, done.stderr
+    assert "retention" not in done.stdout
+    told = document(tenuto("learn", train, "--home", tmp_path / "home", "--holdout", held, "--json"))
+    assert told["progressive_accuracy"] is told["retention"] is None
+    assert f"{told['holdout_error']:.4g} mean squared error" in done.stdout
+    answers = tenuto("predict", held, "--home", tmp_path / "home").stdout.splitlines()
+    errors = [
+        (json.loads(said)["label"] - row["target"]) ** 2
+        for said, row in zip(answers, rows[300:], strict=True)
+    ]
+    assert sum(errors) / len(errors) == pytest.approx(told["holdout_error"], rel=1e-4)
+    assert told["holdout_error"] < 2
+
+
 def test_on_a_terminal_it_shows_how_it_goes(tmp_path: Path) -> None:
     rows = write(tmp_path / "train.jsonl", [*map(example, range(2000)), "{broken"])
     terminal, theirs = pty.openpty()

@@ -77,7 +77,7 @@ def _figures(meter: Meter) -> Text:
     if meter.retention is not None:
         told.append((percent(meter.retention), "of all learned kept"))
     if meter.held is not None:
-        told.append((percent(meter.held), "held out"))
+        told.append((f"{meter.held:.4g}" if meter.numbers else percent(meter.held), "held out"))
     if meter.duplicates:
         told.append((f"{meter.duplicates:,}", "duplicates"))
     if meter.quarantined:

@@ -31,7 +31,8 @@ class Meter:
         source, read, total: the part of the stream being read, and how far.
         seen, right, answered: rows learned; of those with an answer before, how many were right.
         accepted, duplicates, quarantined, forgotten: what became of the rows read.
-        retention, held: shares still answered right, of rows drawn from all learned and of the holdout.
+        retention: the share still answered right of rows drawn from all learned.
+        held: the same of the holdout; under regression its mean squared error.
     """
 
     session: Session
@@ -74,12 +75,13 @@ class Meter:
 
     def look(self) -> None:
         """Ask the learner again about what it learned, and about the holdout."""
-        from tenuto.studies.retention import accuracy, retention
+        from tenuto.studies.retention import accuracy, retention, squared_error
 
         begun = time.monotonic()
         self.retention = retention(self.session)
-        if self.holdout is not None and self.seen:
-            self.held = accuracy(self.session, self.holdout)
+        if self.holdout is not None and self.session.learner.shape is not None:
+            measure = squared_error if self.numbers else accuracy
+            self.held = measure(self.session, self.holdout)
         ended = time.monotonic()
         self._next = ended + max(PAUSE, SHARE * (ended - begun))
 
@@ -104,8 +106,13 @@ class Meter:
             "loss": self.loss,
             "progressive_accuracy": self.progressive,
             "retention": self.retention,
-            "holdout": self.held,
+            "holdout_error" if self.numbers else "holdout": self.held,
         }
+
+    @property
+    def numbers(self) -> bool:
+        """Are answers numbers, which are neither right nor wrong?"""
+        return self.session.learner.config.task == "regression"
 
     @property
     def seconds(self) -> float:

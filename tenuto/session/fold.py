@@ -21,7 +21,7 @@ from tenuto.learner import Learner
 from tenuto.store.agenda import Agenda, Cursor, Order, Place, Return, Rows
 from tenuto.store.journal import Journal
 from tenuto.store.records import Entry, Step
-from tenuto.streams.encoding import collate
+from tenuto.streams.encoding import Block, collate
 from tenuto.types import Batch, Trace
 
 
@@ -52,6 +52,8 @@ class Fold:
         self._journal = journal
         self.agenda = Agenda(journal, cursor, learner.config.batch_size, until)
         self.changed: dict[int, int | None] = {}
+        self._block: Block
+        self._index: dict[int, int] = {}
         self._origin = [0] * (max(memory, default=-1) + 1)
         for slot, seq in memory.items():
             self._origin[slot] = seq
@@ -84,11 +86,9 @@ class Fold:
     def _learn(self, entries: list[Entry]) -> Step:
         learner, n = self.learner, len(entries)
         first, last = entries[0].seq, entries[-1].seq
-        numbers = learner.config.task == "regression"
         self.k += 1
         try:
-            batch = collate([entry.body or b"" for entry in entries], numbers=numbers)
-            trace = learner.learn_batch(batch)
+            trace = learner.learn_batch(self._batch(entries))
         except ExampleError as error:
             return Step(k=self.k, first_seq=first, last_seq=last, rows=0, verdict=f"refused: {error}")
         if not trace.verdict.keeps:
@@ -105,6 +105,22 @@ class Fold:
             loss=trace.loss,
             correct=learner.task.correct(trace.estimate.outputs[:n], trace.batch.targets[:n]),
         )
+
+    def _batch(self, entries: list[Entry]) -> Batch:
+        """The entries side by side, out of a block decoded with what comes next where they can be."""
+        numbers = self.learner.config.task == "regression"
+        first, last = entries[0].seq, entries[-1].seq
+        if first not in self._index:
+            coming = [*entries, *self.agenda.ahead]
+            self._index = {entry.seq: i for i, entry in enumerate(coming)}
+            try:
+                self._block = Block([entry.body or b"" for entry in coming], numbers=numbers)
+            except ExampleError:
+                self._index = {}
+        start = self._index.get(first)
+        if start is None or self._index.get(last) != start + len(entries) - 1:
+            return collate([entry.body or b"" for entry in entries], numbers=numbers)
+        return self._block.batch(start, start + len(entries))
 
     def _obey(self, entry: Entry) -> Step:
         self.k += 1

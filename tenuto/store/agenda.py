@@ -135,6 +135,11 @@ class Agenda:
         self._pending = _live(journal.fetch(cursor.pending))
         self.listen()
 
+    @property
+    def ahead(self) -> list[Entry]:
+        """Examples read and not yet due, in order."""
+        return self._pending + self._ahead[self._at :]
+
     def listen(self) -> None:
         """Hear the commands written since the last time."""
         while news := self._journal.commands(after=self._heard):

@@ -101,19 +101,41 @@ def collate(bodies: Sequence[bytes], *, numbers: bool = False) -> Batch:
     >>> batch.inputs.shape, batch.targets
     (torch.Size([2, 2]), ['cat', 'dog'])
     """
-    import torch
-
     if not bodies:
         raise ExampleError("there are no rows to put side by side; a batch has at least one")
-    rows = _read(bodies)
-    weights = [row.weight for row in rows]
-    domains = [row.domain for row in rows]
-    return Batch(
-        _inputs(rows),
-        _targets([row.target for row in rows], numbers),
-        None if weights.count(1.0) == len(weights) else torch.tensor(weights, dtype=torch.float32),
-        None if domains.count(None) == len(domains) else domains,
-    )
+    return Block(bodies, numbers=numbers).batch(0, len(bodies))
+
+
+class Block:
+    """Bodies decoded together, to be taken as batches: each the same as `collate` of its own bodies.
+
+    Args:
+        bodies: of the rows, in order.
+        numbers: as for `collate`.
+
+    Raises:
+        MalformedRow: a body is damaged.
+    """
+
+    def __init__(self, bodies: Sequence[bytes], *, numbers: bool = False) -> None:
+        self._rows = _read(bodies)
+        self._numbers = numbers
+        alike = len({(row.dtype, row.shape) for row in self._rows}) == 1
+        self._inputs = _inputs(self._rows) if alike else None
+
+    def batch(self, start: int, stop: int) -> Batch:
+        """The rows from start to stop. Raises ExampleError where they do not go together."""
+        import torch
+
+        rows = self._rows[start:stop]
+        weights = [row.weight for row in rows]
+        domains = [row.domain for row in rows]
+        return Batch(
+            _inputs(rows) if self._inputs is None else self._inputs[start:stop],
+            _targets([row.target for row in rows], self._numbers),
+            None if weights.count(1.0) == len(weights) else torch.tensor(weights, dtype=torch.float32),
+            None if domains.count(None) == len(domains) else domains,
+        )
 
 
 def _read(bodies: Sequence[bytes]) -> list[Body]:

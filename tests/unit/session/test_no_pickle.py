@@ -1,4 +1,4 @@
-"""No pickle is ever read: an audit hook listens while a home is made, resumed, verified and forgotten from."""
+"""No pickle is ever read: an audit hook listens while a home is made, resumed and forgotten from."""
 
 from __future__ import annotations
 

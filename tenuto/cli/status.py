@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from pathlib import Path
 
 import click
+import msgspec
 
 from tenuto.cli.shared import options
 from tenuto.cli.shared.exits import Exit
@@ -25,7 +25,7 @@ def command(home: Path, as_json: bool) -> int:
     with Home.view(home) as view:
         told = overview(view)
     if as_json:
-        emit({**told, "memory": asdict(told["memory"])})
+        emit({**told, "memory": msgspec.structs.asdict(told["memory"])})
     else:
         facts(lines(told))
     return Exit.OK

@@ -10,8 +10,9 @@ import fcntl
 import json
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from tenuto.store.agenda import Cursor
 from tenuto.store.home import BLOBS, JOURNAL, LEDGER, LOCK, Home
@@ -21,8 +22,7 @@ from tenuto.store.schema import EXAMPLE, LIVE
 WITHIN = f"SELECT count(*) FROM entries WHERE seq > ? AND seq <= ? AND kind = '{EXAMPLE}' AND status = {LIVE}"
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Rows:
+class Rows(msgspec.Struct, frozen=True, kw_only=True):
     """Where the live rows of a home are.
 
     Args:

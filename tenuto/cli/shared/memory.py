@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
 
 import msgspec
 
@@ -17,8 +16,7 @@ READ = 8 << 20
 """Bytes that are read, about, at most."""
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Composition:
+class Composition(msgspec.Struct, frozen=True, kw_only=True):
     """What memory holds.
 
     Args:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from typing import Any
+
+import msgspec
 
 from tenuto.cli.shared.memory import Composition, composition
 from tenuto.cli.shared.output import amount, moment, percent, plural
@@ -27,7 +28,7 @@ def overview(home: Home) -> dict[str, Any]:
         "model": made["model"],
         "task": made["config"]["task"],
         "seed": made["config"]["seed"],
-        "rows": asdict(survey.rows(home))
+        "rows": msgspec.structs.asdict(survey.rows(home))
         | {name: counts[name] for name in ("quarantined", "duplicates", "forgotten", "dropped")},
         "step": head.k,
         "digest": head.digest,

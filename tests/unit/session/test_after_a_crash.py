@@ -122,9 +122,9 @@ def test_what_a_damaged_index_hides_is_not_said_to_be_absent(tmp_path: Path) -> 
     assert len(places) == 2
     for place in places:
         file.write_bytes(sound[:place] + b"O" + sound[place + 1 :])
-        with session(tmp_path) as s, pytest.raises(CorruptHome):
+        with pytest.raises(CorruptHome), session(tmp_path) as s:
             s.take(["only-r12"])
         file.write_bytes(sound[:place] + b"O" + sound[place + 1 :])
-        with session(tmp_path) as s, pytest.raises(CorruptHome):
+        with pytest.raises(CorruptHome), session(tmp_path) as s:
             s.forget(id="only-r12")
         file.write_bytes(sound)

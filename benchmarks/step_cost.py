@@ -180,8 +180,8 @@ def measure(*, rounds: int, steps: int, warm: int = 2000) -> list[dict[str, obje
 def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--rounds", type=int, default=45)
-    parser.add_argument("--steps", type=int, default=60, help="steps per round and case")
+    parser.add_argument("--rounds", type=int, default=25)
+    parser.add_argument("--steps", type=int, default=200, help="steps per round and case")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     settle()

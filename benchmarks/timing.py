@@ -33,7 +33,7 @@ class Times:
         return middle, low, high
 
 
-def interleave(cases: Mapping[str, Step], *, rounds: int, steps: int, warm: int = 10) -> dict[str, Times]:
+def interleave(cases: Mapping[str, Step], *, rounds: int, steps: int, warm: int = 40) -> dict[str, Times]:
     """Time `steps` calls of every case in each round, after `warm` untimed ones; odd rounds go backwards."""
     times: dict[str, list[float]] = {name: [] for name in cases}
     for number in range(rounds):

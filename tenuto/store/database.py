@@ -21,11 +21,13 @@ import apsw
 
 from tenuto.errors import ConfigError, CorruptHome, StoreError
 from tenuto.store.disk import RESTORE, Fuse
+from tenuto.store.log import hidden
 
 PAGE_BYTES = 8192
 LOG_PAGES = 1000
 CACHE_KIB = 16 * 1024
 BUSY_MS = 5000
+INCREMENTAL = 2
 DAMAGED = (
     apsw.CorruptError,
     apsw.NotADBError,
@@ -84,6 +86,16 @@ class Database:
         self._fuse = Fuse() if fuse is None else fuse
         with self._translate(writing=not readonly):
             self._connection = _view(path) if readonly else _connect(path, vfs)
+        if not readonly and self._hidden():
+            self._connection.config(apsw.SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1)
+            self._connection.close()
+            raise CorruptHome(f"the log of {path} breaks off within what was acknowledged. {RESTORE}")
+
+    def _hidden(self) -> bool:
+        with self._translate(writing=False):
+            self._connection.execute("SELECT 1 FROM sqlite_schema").fetchall()
+            read, _ = self._connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_NOOP)
+        return hidden(self.path, PAGE_BYTES, max(read, 0))
 
     def close(self) -> None:
         """Check the log into the file and let go of it. Idempotent."""
@@ -232,7 +244,9 @@ def _connect(path: Path, vfs: str | None) -> apsw.Connection:
     if vfs is not None:
         connection.pragma("locking_mode", "exclusive")
     connection.pragma("page_size", PAGE_BYTES)
-    connection.pragma("auto_vacuum", 2)
+    # Setting it writes, even to what it is: nothing may be written before `hidden` has looked.
+    if connection.pragma("auto_vacuum") != INCREMENTAL:
+        connection.pragma("auto_vacuum", INCREMENTAL)
     if connection.pragma("journal_mode", "wal") != "wal":
         raise StoreError(
             f"{path} cannot use a write-ahead log on this file system. Move the home to a local one"

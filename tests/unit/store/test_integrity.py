@@ -135,8 +135,7 @@ def test_an_entry_changed_in_kind_or_status_is_not_passed_over(path: Path, chang
         with pytest.raises(CorruptHome):
             home.journal.examples()
         with pytest.raises(CorruptHome):
-            home.journal.examples(after=2, limit=60)
-            home.journal.examples(after=62)
+            _ = [home.journal.examples(after=after, limit=60) for after in (2, 62)]
         assert check(home)
 
 

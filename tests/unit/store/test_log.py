@@ -1,0 +1,115 @@
+"""A write-ahead log with a bit turned over: SQLite stops reading there, as after a power cut; we look on."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from tenuto.errors import CorruptHome
+from tenuto.store.database import PAGE_BYTES, Database
+from tenuto.store.format import settle
+
+SCHEMA = "CREATE TABLE meta(key TEXT PRIMARY KEY, value TEXT, seal TEXT) WITHOUT ROWID; CREATE TABLE t(x)"
+FRAME = 24 + PAGE_BYTES
+
+
+@pytest.fixture
+def crashed(tmp_path: Path) -> Path:
+    """What a killed process leaves: a file, and a log of ten transactions over a checkpointed one."""
+    database = Database(tmp_path / "x.db")
+    settle(database, SCHEMA)
+    append(database, 0)
+    database.truncate()
+    for n in range(1, 11):
+        append(database, n)
+    for name in ("x.db", "x.db-wal"):
+        (tmp_path / "left").mkdir(exist_ok=True)
+        shutil.copy(tmp_path / name, tmp_path / "left" / name)
+    database.close()
+    return tmp_path / "left"
+
+
+def append(database: Database, n: int) -> None:
+    with database.transaction() as connection:
+        connection.execute("INSERT INTO t VALUES (?)", (bytes([n]) * 9000,))
+
+
+def held(folder: Path, again: Path) -> int:
+    """Rows found in a copy of the folder."""
+    shutil.rmtree(again, ignore_errors=True)
+    shutil.copytree(folder, again)
+    database = Database(again / "x.db")
+    try:
+        return database.value("SELECT count(*) FROM t")
+    finally:
+        database.close()
+
+
+def frames(folder: Path) -> int:
+    return ((folder / "x.db-wal").stat().st_size - 32) // FRAME
+
+
+def test_a_sound_log_is_read_whole(crashed: Path, tmp_path: Path):
+    assert frames(crashed) > 20
+    assert held(crashed, tmp_path / "again") == 11
+
+
+@pytest.mark.parametrize("field", [0, 4, 8, 12, 16, 20, 24, 24 + 5000], ids=str)
+def test_a_flip_in_any_frame_is_noticed_unless_it_is_of_the_last_transaction(
+    crashed: Path, tmp_path: Path, field: int
+):
+    log = crashed / "x.db-wal"
+    sound = log.read_bytes()
+    outcomes = []
+    for number in range(frames(crashed)):
+        data = bytearray(sound)
+        data[32 + number * FRAME + field] ^= 1
+        log.write_bytes(data)
+        try:
+            outcomes.append(held(crashed, tmp_path / "again"))
+        except CorruptHome:
+            outcomes.append(None)
+    assert outcomes == [None] * outcomes.count(None) + [10] * outcomes.count(10)
+    assert outcomes.count(10) <= 5
+
+
+def test_a_flip_in_the_header_is_noticed(crashed: Path, tmp_path: Path):
+    log = crashed / "x.db-wal"
+    sound = log.read_bytes()
+    for place in range(32):
+        data = bytearray(sound)
+        data[place] ^= 1
+        log.write_bytes(data)
+        with pytest.raises(CorruptHome, match="log"):
+            held(crashed, tmp_path / "again")
+
+
+def test_a_refused_log_is_left_as_it_is(crashed: Path):
+    log = crashed / "x.db-wal"
+    data = bytearray(log.read_bytes())
+    data[32 + 3 * FRAME + 500] ^= 1
+    log.write_bytes(data)
+    before = {name: (crashed / name).read_bytes() for name in ("x.db", "x.db-wal")}
+    for _ in range(2):
+        with pytest.raises(CorruptHome, match="log"):
+            Database(crashed / "x.db")
+        assert {name: (crashed / name).read_bytes() for name in before} == before
+
+
+def test_what_a_power_cut_leaves_of_the_last_transaction_is_no_damage(crashed: Path, tmp_path: Path):
+    log = crashed / "x.db-wal"
+    sound = log.read_bytes()
+    for cut in range(1, 4 * FRAME, 1000):
+        log.write_bytes(sound[:-cut])
+        assert held(crashed, tmp_path / "again") in (9, 10)
+
+
+def test_an_old_log_behind_a_broken_new_header_is_no_damage(crashed: Path, tmp_path: Path):
+    whole = tmp_path / "whole"
+    shutil.copytree(crashed, whole)
+    old = (whole / "x.db-wal").read_bytes()
+    Database(whole / "x.db").close()
+    (whole / "x.db-wal").write_bytes(bytes(32) + old[32:])
+    assert held(whole, tmp_path / "again") == 11

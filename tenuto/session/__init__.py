@@ -1,5 +1,6 @@
 """The walk: streams -> journal -> learner -> ledger."""
 
-from tenuto.session.session import Forgotten, Progress, Session
+from tenuto.session.reports import Forgotten, Progress
+from tenuto.session.session import Session
 
 __all__ = ["Forgotten", "Progress", "Session"]

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from tenuto.errors import ExampleError, MalformedRow
+from tenuto.errors import ExampleError, MalformedRow, StreamError
 from tenuto.learner import Learner
 from tenuto.store.journal import Journal
 from tenuto.store.records import Receipt, Refused, Row
-from tenuto.streams import Chunk
+from tenuto.streams import Chunk, Stream
 from tenuto.streams.encoding import decode, encode
 from tenuto.streams.validation import Schema
 from tenuto.types import OnlineExample
@@ -51,6 +51,20 @@ class Intake:
                 id = None if isinstance(row, MalformedRow) else row.id
                 refused.append(Refused(body=text, id=id, source_offset=offset, reason=str(error)))
         return self._append(chunk.source, chunk.end, fingerprint, rows, refused)
+
+    def offset(self, part: Stream) -> int:
+        """Where to go on reading a source; where to go on numbering the rows of a pipe."""
+        known, fingerprint = self._journal.source(part.name), part.fingerprint()
+        if known is None or (known.fingerprint is None and fingerprint is not None):
+            return 0
+        if fingerprint is None:
+            return known.offset
+        if not part.continues(known.fingerprint):
+            raise StreamError(
+                f"{part.name} is not the source this home has read {known.offset} rows of: its beginning "
+                "changed; give the new one a name of its own with --source"
+            )
+        return known.offset
 
     def _append(
         self, source: str, end: int, fingerprint: str | None, rows: list[Row], refused: list[Refused]

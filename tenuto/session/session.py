@@ -7,7 +7,6 @@ what a crash cut off is derived again from the newest snapshot and the journal, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -15,52 +14,19 @@ from typing import Any, Self
 from torch import nn
 
 from tenuto.config import OnlineLearnerConfig, SessionConfig
-from tenuto.errors import ConfigError, StoreError, StreamError
-from tenuto.learner import CHANGEABLE, Learner
+from tenuto.errors import ConfigError
+from tenuto.learner import Learner
 from tenuto.session import recovery
 from tenuto.session.blueprint import agree, plain
-from tenuto.session.fold import Fold, environment
+from tenuto.session.fold import Fold
 from tenuto.session.intake import Intake, listed
-from tenuto.store.agenda import Cursor, Place, Return
+from tenuto.session.reports import Forgotten, Progress
+from tenuto.session.walk import Walk
+from tenuto.store.agenda import Cursor
 from tenuto.store.disk import Disk
-from tenuto.store.journal import Journal
-from tenuto.store.records import Entry, Receipt, SnapshotRow, Step
+from tenuto.store.records import Receipt, SnapshotRow, Step
 from tenuto.streams import Stream
 from tenuto.types import OnlineExample, Prediction
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Progress:
-    """How far a stream was learned.
-
-    Args:
-        source: the file or pipe being read.
-        rows: rows read from it so far, in this and earlier runs.
-        total: rows it holds, where that is known.
-        receipt: what became of the newest chunk.
-    """
-
-    source: str
-    rows: int
-    total: int | None
-    receipt: Receipt
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class Forgotten:
-    """What a forgetting did.
-
-    Args:
-        entries: journal entries whose content is gone, derived ones included.
-        quarantined: quarantined rows that went with them.
-        rebuilt_from: the step the model was rebuilt from; None where it had not seen them yet.
-        digest: of the state that never saw them.
-    """
-
-    entries: int
-    quarantined: int
-    rebuilt_from: int | None
-    digest: str
 
 
 class Session:
@@ -103,20 +69,23 @@ class Session:
         try:
             self.settings = made.settings
             self._make = made.maker(model)
-            self._steps: list[Step] = []
-            self._whole = True
-            if not self.home.snapshots.list():
-                self._genesis()
-            self._heed()
-            self.fold, self.exact = recovery.recover(self.home, self._make)
-            self._committed = self.fold.cursor.to_plain()
+            self._walk = Walk(self.home, self.settings, self._make)
             self._intake = Intake(self.home.journal, self.learner)
-            self._turn()
             if config is not None:
-                self._configure(config)
+                self._walk.configure(plain(config))
         except BaseException:
             self.home.close()
             raise
+
+    @property
+    def fold(self) -> Fold:
+        """The learner and its place in the journal."""
+        return self._walk.fold
+
+    @property
+    def exact(self) -> bool:
+        """Does the learner come back bit for bit on this machine?"""
+        return self._walk.exact
 
     @property
     def learner(self) -> Learner:
@@ -127,8 +96,6 @@ class Session:
     def k(self) -> int:
         """Steps made so far."""
         return self.fold.k
-
-    # Learning ----------------------------------------------------------------------------------
 
     def learn(
         self,
@@ -154,7 +121,7 @@ class Session:
         self.run(on_step)
         read = 0
         for part in stream.parts:
-            fingerprint, start = part.fingerprint(), self._offset(part)
+            fingerprint, start = part.fingerprint(), self._intake.offset(part)
             total = None if on_progress is None else part.rows
             skipped = 0 if fingerprint is None else start
             for chunk in part.chunks(skipped, self.settings.ingest_rows):
@@ -182,39 +149,20 @@ class Session:
     def run(self, on_step: Callable[[Step], None] | None = None) -> int:
         """Learn every whole batch that waits in the journal; the steps made."""
         steps = self._follow(on_step)
-        self._commit()
+        self._walk.commit()
         return steps
 
     def _follow(self, on_step: Callable[[Step], None] | None) -> int:
         steps = 0
-        for steps, step in enumerate(self._walk(), start=1):  # noqa: B007
+        for steps, step in enumerate(self._walk.steps(), start=1):  # noqa: B007
             if on_step is not None:
                 on_step(step)
         return steps
 
     def walk(self) -> Iterator[Step]:
         """Learn what waits, yielding each step as it is made; committed in groups."""
-        yield from self._walk()
-        self._commit()
-
-    def _walk(self) -> Iterator[Step]:
-        if not self._whole:
-            raise StoreError("a step was broken off half-way; open the home again: it is then made anew")
-        self.fold.agenda.listen()
-        self._whole = False
-        while (done := self.fold.advance()) is not None:
-            if isinstance(done, Return):
-                self._return(done.place)
-                continue
-            self._steps.append(done)
-            self._whole = True
-            if done.k % self.settings.snapshot_every == 0:
-                self._commit(snapshot=True)
-            elif len(self._steps) >= self.settings.commit_every:
-                self._commit()
-            yield done
-            self._whole = False
-        self._whole = True
+        yield from self._walk.steps()
+        self._walk.commit()
 
     def flush(self, on_step: Callable[[Step], None] | None = None) -> int:
         """Learn what waits, an incomplete batch included; the steps made.
@@ -243,7 +191,7 @@ class Session:
         seqs = [entry.seq for entry in found.values() if entry is not None]
         size = self.learner.config.batch_size
         for start in range(0, len(seqs), size):
-            self._order("take", {"seqs": seqs[start : start + size]})
+            self._walk.order("take", {"seqs": seqs[start : start + size]})
         return self.run()
 
     def consolidate(self) -> SnapshotRow:
@@ -261,8 +209,6 @@ class Session:
         """
         return self.learner.predict(inputs)
 
-    # Time travel -------------------------------------------------------------------------------
-
     def snapshot(self, name: str | None = None) -> SnapshotRow:
         """Keep the state of this step; a named snapshot stays whatever the retention.
 
@@ -275,7 +221,7 @@ class Session:
                 return newest
             if newest.name is not None:
                 raise ConfigError(f"step {self.k} is kept already, as {newest.name}; use that name")
-        self._commit(snapshot=True, name=name)
+        self._walk.commit(snapshot=True, name=name)
         return self.home.snapshots.list()[0]
 
     def reset(self, snapshot: str | int) -> int:
@@ -286,10 +232,10 @@ class Session:
         Raises:
             ConfigError: there is no such snapshot.
         """
-        row = self._kept(snapshot)
+        row = self.home.snapshots.find(snapshot)
         place = Cursor.of(row.cursor).place
         if place < self.fold.cursor.place:
-            self._order("reset", {"seq": place[0], "done": place[1]})
+            self._walk.order("reset", {"seq": place[0], "done": place[1]})
             self.run()
         return self.k
 
@@ -328,7 +274,7 @@ class Session:
             raise ConfigError(
                 f"there is nothing of {wanted!r} to forget; it was never taken, or is forgotten"
             )
-        rebuilt = self._heed()
+        rebuilt = self._walk.heed()
         self.run(on_step)
         self.snapshot()
         return Forgotten(
@@ -338,13 +284,11 @@ class Session:
             digest=self.learner.digest(),
         )
 
-    # Keeping -----------------------------------------------------------------------------------
-
     def close(self) -> None:
         """Commit the steps made and let go of the home. A step broken off half-way is made again when it is
         opened."""
-        if self.home.refusal is None and self._steps and self._whole:
-            self._commit()
+        if self.home.refusal is None and self._walk.unfinished:
+            self._walk.commit()
         self.home.close()
 
     def __enter__(self) -> Self:
@@ -354,130 +298,3 @@ class Session:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
-
-    def _genesis(self) -> None:
-        learner, cursor = self._make(), Cursor()
-        fold = Fold(learner, self.home.journal, k=0, cursor=cursor, memory={})
-        row = self._frozen(fold, learner.digest(), pinned=False, name="genesis")
-        self.home.ledger.commit([], cursor=row.cursor, digest=row.digest, snapshot=row)
-
-    def _frozen(self, fold: Fold, digest: str, *, name: str | None, pinned: bool) -> SnapshotRow:
-        """The fold's state with its blobs durable, to be committed at this step."""
-        return self.home.snapshots.take(
-            fold.learner.save_state(),
-            memory=fold.memory,
-            k=fold.k,
-            cursor=fold.cursor.to_plain(),
-            digest=digest,
-            environment=environment(),
-            name=name,
-            pinned=pinned,
-        )
-
-    def _commit(self, *, snapshot: bool = False, name: str | None = None) -> None:
-        fold, cursor = self.fold, self.fold.cursor.to_plain()
-        if not (self._steps or snapshot or cursor != self._committed):
-            return
-        digest = fold.learner.digest()
-        row = self._frozen(fold, digest, name=name, pinned=name is not None) if snapshot else None
-        steps, self._steps = self._steps, []
-        self.home.ledger.commit(steps, cursor=cursor, memory=fold.changed, digest=digest, snapshot=row)
-        self._committed, fold.changed = cursor, {}
-        if snapshot:
-            self._tidy()
-
-    def _tidy(self) -> None:
-        """Keep the disk within what the settings allow."""
-        home, settings = self.home, self.settings
-        whole = settings.journal_max_age is None and settings.journal_max_bytes is None
-        home.snapshots.collect(settings.keep_snapshots, genesis=whole)
-        if self.k > settings.keep_steps:
-            home.ledger.prune(steps_before=self.k - settings.keep_steps)
-        if whole:
-            return
-        held = {*self.fold.memory.values(), *self.fold.cursor.pending}
-        home.journal.prune(
-            through=Cursor.of(home.snapshots.list()[-1].cursor).seq,
-            max_age_s=settings.journal_max_age,
-            max_bytes=settings.journal_max_bytes,
-            pinned=lambda seq: seq in held or self.fold.cursor.is_aside(seq),
-        )
-
-    def _return(self, place: Place) -> None:
-        """Go back to a snapshot at or before a place; the walk goes on from there."""
-        rows = [row for row in self.home.snapshots.list() if Cursor.of(row.cursor).place <= place]
-        self._rewind(recovery.sound(self.home, rows))
-
-    def _rewind(self, row: SnapshotRow) -> None:
-        self.fold = fold = recovery.load(self.home, self._make, row)
-        self.exact = recovery.same_machine(row)
-        self._committed = fold.cursor.to_plain()
-        self._steps = []
-        digest = fold.learner.digest()
-        self.home.ledger.rewind(row.k, cursor=self._committed, memory=fold.memory, digest=digest)
-        self.home.snapshots.collect(self.settings.keep_snapshots, durable=True)
-
-    def _heed(self) -> int | None:
-        """Answer the `forget` orders not answered yet; the step gone back to, or None where none saw them."""
-        ledger = self.home.ledger
-        cursor = Cursor.of(ledger.head.cursor)
-        orders = [order for order in _commands(self.home.journal, cursor.obeyed) if order.kind == "forget"]
-        if not orders:
-            return None
-        seqs = {seq for order in orders for seq in order.plain()["seqs"]}
-        rebuilt = None
-        if recovery.saw(cursor, seqs):
-            self._rewind(recovery.unseen(self.home, seqs))
-            rebuilt, cursor = self.k, self.fold.cursor
-        else:
-            self.home.snapshots.collect(self.settings.keep_snapshots, durable=True)
-        cursor.obeyed = orders[-1].seq
-        ledger.commit([], cursor=cursor.to_plain(), digest=ledger.head.digest)
-        ledger.database.truncate()
-        return rebuilt
-
-    def _turn(self) -> None:
-        """Carry out a reset that a crash cut short, so that what is asked next comes after it."""
-        steps = self._walk()
-        while self.fold.agenda.returning and next(steps, None) is not None:
-            pass
-        self._commit()
-
-    def _configure(self, config: OnlineLearnerConfig | Mapping[str, Any]) -> None:
-        mine, given = self.learner.config.to_plain(), plain(config)
-        changes = {name: given[name] for name in CHANGEABLE if given.get(name, mine[name]) != mine[name]}
-        if changes:
-            self._order("config", changes)
-
-    def _order(self, kind: str, body: Mapping[str, Any]) -> None:
-        """Write a command that acts here and now, ahead of any backlog."""
-        self.home.journal.command(kind, body, after=self.fold.cursor.seq)
-        self.fold.agenda.listen()
-
-    def _offset(self, part: Stream) -> int:
-        """Where to go on reading a source; where to go on numbering the rows of a pipe."""
-        known, fingerprint = self.home.journal.source(part.name), part.fingerprint()
-        if known is None or (known.fingerprint is None and fingerprint is not None):
-            return 0
-        if fingerprint is None:
-            return known.offset
-        if not part.continues(known.fingerprint):
-            raise StreamError(
-                f"{part.name} is not the source this home has read {known.offset} rows of: its beginning "
-                "changed; give the new one a name of its own with --source"
-            )
-        return known.offset
-
-    def _kept(self, snapshot: str | int) -> SnapshotRow:
-        rows = self.home.snapshots.list()
-        for row in rows:
-            if snapshot in (row.name, row.k, str(row.k)):
-                return row
-        known = ", ".join(row.name or str(row.k) for row in rows)
-        raise ConfigError(f"there is no snapshot {snapshot!r}; kept are {known}")
-
-
-def _commands(journal: Journal, after: int) -> Iterator[Entry]:
-    while news := journal.commands(after=after):
-        yield from news
-        after = news[-1].seq

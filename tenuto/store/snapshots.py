@@ -13,7 +13,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from tenuto.errors import CorruptHome
+from tenuto.errors import ConfigError, CorruptHome
 from tenuto.store.blobs import Blobs
 from tenuto.store.disk import RESTORE
 from tenuto.store.ledger import Ledger
@@ -82,6 +82,15 @@ class Snapshots:
     def list(self) -> list[SnapshotRow]:
         """Every snapshot, newest first."""
         return self._ledger.snapshots()
+
+    def find(self, snapshot: str | int) -> SnapshotRow:
+        """A snapshot by its name or its step. Raises ConfigError naming those there are."""
+        rows = self._ledger.snapshots()
+        for row in rows:
+            if snapshot in (row.name, row.k, str(row.k)):
+                return row
+        known = ", ".join(row.name or str(row.k) for row in rows)
+        raise ConfigError(f"there is no snapshot {snapshot!r}; kept are {known}")
 
     def newest_valid(self, at_most: int | None = None) -> SnapshotRow | None:
         """The newest snapshot, of step `at_most` or before, whose blobs are what their names say."""

@@ -43,8 +43,8 @@ def learned(s: Session, *parts: Sequence[OnlineExample]) -> None:
 
 def ordered(s: Session, name: str) -> Cursor:
     """A reset that was written and not yet carried out."""
-    place = Cursor.of(s._kept(name).cursor).place
-    s._order("reset", {"seq": place[0], "done": place[1]})
+    place = Cursor.of(s.home.snapshots.find(name).cursor).place
+    s._walk.order("reset", {"seq": place[0], "done": place[1]})
     return s.fold.cursor
 
 
@@ -79,7 +79,7 @@ def test_what_is_asked_after_half_a_reset_is_not_lost(tmp_path: Path) -> None:
         s.snapshot("good")
         learned(s, rows(23, 50))
         ordered(s, "good")
-        s._return(Cursor.of(s._kept("good").cursor).place)
+        s._walk._return(Cursor.of(s.home.snapshots.find("good").cursor).place)
         crash(s)
     with session(tmp_path) as s:
         assert s.take(["r30", "r31"]) == 1

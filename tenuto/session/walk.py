@@ -1,0 +1,180 @@
+"""The walk: the fold moves through the journal, and what it makes is committed in groups.
+
+A commit is one transaction: step rows, cursor, the slots of memory that changed, the digest, and every so
+often a snapshot. What no commit holds is made again from the newest snapshot, bit for bit.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from tenuto.config import SessionConfig
+from tenuto.errors import StoreError
+from tenuto.learner import CHANGEABLE
+from tenuto.session import recovery
+from tenuto.session.fold import Fold, environment
+from tenuto.store.agenda import Cursor, Place, Return
+from tenuto.store.home import Home
+from tenuto.store.journal import Journal
+from tenuto.store.records import Entry, SnapshotRow, Step
+
+
+class Walk:
+    """A fold on its way through a home, from where the home stands.
+
+    Args:
+        home: open for writing.
+        settings: how often to commit, and what to keep.
+        make: makes the home's learner, before its first row.
+
+    Attributes:
+        fold: the learner and its place.
+        exact: does it come back bit for bit on this machine?
+    """
+
+    def __init__(self, home: Home, settings: SessionConfig, make: recovery.Make) -> None:
+        self.home = home
+        self._settings = settings
+        self._make = make
+        self._made: list[Step] = []
+        self._whole = True
+        if not home.snapshots.list():
+            self.genesis()
+        self.heed()
+        self.fold, self.exact = recovery.recover(home, make)
+        self._committed = self.fold.cursor.to_plain()
+        self.turn()
+
+    @property
+    def unfinished(self) -> bool:
+        """Are there whole steps that no commit holds yet?"""
+        return bool(self._made) and self._whole
+
+    def steps(self) -> Iterator[Step]:
+        """Make the steps that are due; groups of them are committed on the way."""
+        if not self._whole:
+            raise StoreError("a step was broken off half-way; open the home again: it is then made anew")
+        self.fold.agenda.listen()
+        self._whole = False
+        while (done := self.fold.advance()) is not None:
+            if isinstance(done, Return):
+                self._return(done.place)
+                continue
+            self._made.append(done)
+            self._whole = True
+            if done.k % self._settings.snapshot_every == 0:
+                self.commit(snapshot=True)
+            elif len(self._made) >= self._settings.commit_every:
+                self.commit()
+            yield done
+            self._whole = False
+        self._whole = True
+
+    def order(self, kind: str, body: Mapping[str, Any]) -> None:
+        """Write a command that acts here and now, ahead of any backlog."""
+        self.home.journal.command(kind, body, after=self.fold.cursor.seq)
+        self.fold.agenda.listen()
+
+    def configure(self, settings: Mapping[str, Any]) -> None:
+        """Change those of these settings that may change and differ, from the next step on."""
+        mine = self.fold.learner.config.to_plain()
+        changes = {n: settings[n] for n in CHANGEABLE if settings.get(n, mine[n]) != mine[n]}
+        if changes:
+            self.order("config", changes)
+
+    def genesis(self) -> None:
+        """Keep the learner as it is before its first row."""
+        learner, cursor = self._make(), Cursor()
+        fold = Fold(learner, self.home.journal, k=0, cursor=cursor, memory={})
+        row = self._frozen(fold, learner.digest(), pinned=False, name="genesis")
+        self.home.ledger.commit([], cursor=row.cursor, digest=row.digest, snapshot=row)
+
+    def _frozen(self, fold: Fold, digest: str, *, name: str | None, pinned: bool) -> SnapshotRow:
+        """The fold's state with its blobs durable, to be committed at this step."""
+        return self.home.snapshots.take(
+            fold.learner.save_state(),
+            memory=fold.memory,
+            k=fold.k,
+            cursor=fold.cursor.to_plain(),
+            digest=digest,
+            environment=environment(),
+            name=name,
+            pinned=pinned,
+        )
+
+    def commit(self, *, snapshot: bool = False, name: str | None = None) -> None:
+        """Commit the steps made since the last time, with a snapshot of the state where asked."""
+        fold, cursor = self.fold, self.fold.cursor.to_plain()
+        if not (self._made or snapshot or cursor != self._committed):
+            return
+        digest = fold.learner.digest()
+        row = self._frozen(fold, digest, name=name, pinned=name is not None) if snapshot else None
+        steps, self._made = self._made, []
+        self.home.ledger.commit(steps, cursor=cursor, memory=fold.changed, digest=digest, snapshot=row)
+        self._committed, fold.changed = cursor, {}
+        if snapshot:
+            self._tidy()
+
+    def _tidy(self) -> None:
+        """Keep the disk within what the settings allow."""
+        home, settings = self.home, self._settings
+        whole = settings.journal_max_age is None and settings.journal_max_bytes is None
+        home.snapshots.collect(settings.keep_snapshots, genesis=whole)
+        if self.fold.k > settings.keep_steps:
+            home.ledger.prune(steps_before=self.fold.k - settings.keep_steps)
+        if whole:
+            return
+        held = {*self.fold.memory.values(), *self.fold.cursor.pending}
+        home.journal.prune(
+            through=Cursor.of(home.snapshots.list()[-1].cursor).seq,
+            max_age_s=settings.journal_max_age,
+            max_bytes=settings.journal_max_bytes,
+            pinned=lambda seq: seq in held or self.fold.cursor.is_aside(seq),
+        )
+
+    def _return(self, place: Place) -> None:
+        """Go back to a snapshot at or before a place; the walk goes on from there."""
+        rows = [row for row in self.home.snapshots.list() if Cursor.of(row.cursor).place <= place]
+        self._rewind(recovery.sound(self.home, rows))
+
+    def _rewind(self, row: SnapshotRow) -> None:
+        self.fold = fold = recovery.load(self.home, self._make, row)
+        self.exact = recovery.same_machine(row)
+        self._committed = fold.cursor.to_plain()
+        self._made = []
+        digest = fold.learner.digest()
+        self.home.ledger.rewind(row.k, cursor=self._committed, memory=fold.memory, digest=digest)
+        self.home.snapshots.collect(self._settings.keep_snapshots, durable=True)
+
+    def heed(self) -> int | None:
+        """Answer the `forget` orders not answered yet; the step gone back to, or None where none saw them."""
+        ledger = self.home.ledger
+        cursor = Cursor.of(ledger.head.cursor)
+        orders = [order for order in _commands(self.home.journal, cursor.obeyed) if order.kind == "forget"]
+        if not orders:
+            return None
+        seqs = {seq for order in orders for seq in order.plain()["seqs"]}
+        rebuilt = None
+        if recovery.saw(cursor, seqs):
+            self._rewind(recovery.unseen(self.home, seqs))
+            rebuilt, cursor = self.fold.k, self.fold.cursor
+        else:
+            self.home.snapshots.collect(self._settings.keep_snapshots, durable=True)
+        cursor.obeyed = orders[-1].seq
+        ledger.commit([], cursor=cursor.to_plain(), digest=ledger.head.digest)
+        ledger.database.truncate()
+        return rebuilt
+
+    def turn(self) -> None:
+        """Carry out a reset that a crash cut short, so that what is asked next comes after it."""
+        steps = self.steps()
+        while self.fold.agenda.returning and next(steps, None) is not None:
+            pass
+        self.commit()
+
+
+def _commands(journal: Journal, after: int) -> Iterator[Entry]:
+    while news := journal.commands(after=after):
+        yield from news
+        after = news[-1].seq

@@ -21,7 +21,7 @@ import apsw
 
 from tenuto.errors import ConfigError, CorruptHome, StoreError
 from tenuto.store.disk import RESTORE, Fuse
-from tenuto.store.log import hidden
+from tenuto.store.log import HEADER, hidden
 
 PAGE_BYTES = 8192
 LOG_PAGES = 1000
@@ -263,11 +263,12 @@ def _connect(path: Path, vfs: str | None) -> apsw.Connection:
 
 def _view(path: Path) -> apsw.Connection:
     log, index = (path.with_name(path.name + ending) for ending in ("-wal", "-shm"))
-    name = f"file:{quote(str(path))}?mode=ro"
-    if index.exists():
-        name += "&readonly_shm=1"
-    elif not log.exists() or log.stat().st_size == 0:
+    name, size = f"file:{quote(str(path))}?mode=ro", log.stat().st_size if log.exists() else 0
+    # Beside the index of a writer that was killed, SQLite takes ten seconds to refuse a log that is all header.
+    if size == HEADER.size or (size == 0 and not index.exists()):
         name += "&immutable=1"
+    elif index.exists():
+        name += "&readonly_shm=1"
     connection = apsw.Connection(name, flags=READ_ONLY)
     connection.set_busy_timeout(BUSY_MS)
     return connection

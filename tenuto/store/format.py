@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 
 import apsw
 
-from tenuto.errors import CorruptHome, HomeTooNew, StoreError
+from tenuto.errors import CorruptHome, HomeMissing, HomeTooNew, StoreError
 from tenuto.store.database import Database, Row, seal, set_meta
 from tenuto.store.disk import RESTORE
 
@@ -32,7 +32,9 @@ def settle(
     version = found(database)
     if version is None:
         if database.readonly:
-            raise CorruptHome(f"{database.path} holds no tables. {RESTORE}")
+            raise HomeMissing(
+                f"{database.path} holds no tables: the home was never completed. Create it again"
+            )
         with database.transaction() as connection:
             connection.execute(schema)
             _number(connection, newest)

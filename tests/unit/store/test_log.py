@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tenuto.errors import CorruptHome
+from tenuto.errors import CorruptHome, HomeMissing
 from tenuto.store.database import PAGE_BYTES, Database
 from tenuto.store.format import settle
 
@@ -113,3 +113,30 @@ def test_an_old_log_behind_a_broken_new_header_is_no_damage(crashed: Path, tmp_p
     Database(whole / "x.db").close()
     (whole / "x.db-wal").write_bytes(bytes(32) + old[32:])
     assert held(whole, tmp_path / "again") == 11
+
+
+def test_a_log_of_nothing_but_its_header_is_read_beside_its_index(tmp_path: Path):
+    (tmp_path / "left").mkdir()
+    database = Database(tmp_path / "x.db")
+    settle(database, SCHEMA)
+    append(database, 1)
+    database.truncate()
+    append(database, 2)
+    for name in ("x.db", "x.db-wal", "x.db-shm"):
+        shutil.copy(tmp_path / name, tmp_path / "left" / name)
+    database.close()
+    with (tmp_path / "left" / "x.db-wal").open("r+b") as log:
+        log.truncate(32)
+    before = {path: path.read_bytes() for path in (tmp_path / "left").iterdir()}
+    view = Database(tmp_path / "left" / "x.db", readonly=True)
+    assert view.value("SELECT count(*) FROM t") == 1
+    view.close()
+    assert {path: path.read_bytes() for path in (tmp_path / "left").iterdir()} == before
+
+
+def test_a_file_whose_making_was_cut_short_is_no_damaged_one(tmp_path: Path):
+    Database(tmp_path / "x.db").close()
+    view = Database(tmp_path / "x.db", readonly=True)
+    with pytest.raises(HomeMissing, match="never completed"):
+        settle(view, SCHEMA)
+    view.close()

@@ -77,14 +77,16 @@ def supervised(outputs: Tensor, batch: Batch, rows: slice) -> Tensor:
 
 
 def matched(outputs: Tensor, trace: Trace, stored: dict[int, Tensor]) -> Tensor:
-    """The mean over rows and stored columns of (z - z_stored)^2."""
+    """The mean over rows and columns of (z - z_stored)^2; a column unknown then counts as the row's least."""
     draw = trace.batch.draws["logits"]
     total, columns = torch.zeros(()), 0
     for row, slot in zip(range(draw.rows.start, draw.rows.stop), draw.slots.tolist(), strict=True):
         then = stored[slot]
         weight = 1.0 if trace.batch.weights is None else trace.batch.weights[row]
-        total = total + weight * (outputs[row, : len(then)] - then).square().sum()
-        columns += len(then)
+        target = torch.full((outputs.shape[1],), float(then.min()))
+        target[: len(then)] = then
+        total = total + weight * (outputs[row] - target).square().sum()
+        columns += len(target)
     return total / columns
 
 
@@ -131,8 +133,8 @@ def test_the_draws_of_derpp_are_two() -> None:
     assert sum(a == b for a, b in zip(*slots, strict=True)) <= 1
 
 
-def test_stored_outputs_are_compared_on_the_width_they_had() -> None:
-    """A head that grows to six columns does not pull old rows' new columns towards zero."""
+def test_stored_outputs_keep_the_width_they_had() -> None:
+    """Memory knows which of a row's columns were there when it was stored."""
     learner = Learner(config=CONFIG, method="der")
     assert learner.memory is not None
     for batch in stream(12):

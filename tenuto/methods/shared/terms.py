@@ -57,7 +57,9 @@ class Supervised:
 class Logits:
     """alpha * ||z - z_stored||^2, the mean over rows and outputs (DER, Buzzega et al. 2020).
 
-    Each row's outputs are compared on the width they had when they were stored.
+    A class that appeared after a row was stored has no stored output there: it is held to the least
+    the row had, no likelier than the least likely class known then. Left free, new classes would take
+    the old rows over.
     """
 
     needs: frozenset[str] = frozenset({"logits"})
@@ -71,13 +73,11 @@ class Logits:
         draw = forward.batch.draws.get(self._draw)
         if draw is None:
             return None
-        outputs, stored, width = forward.outputs[draw.rows], draw.kept["logits"], draw.kept["width"]
-        shared = stored.shape[1]
-        known = torch.arange(shared) < width[:, None]
-        gap = torch.where(known, outputs[:, :shared] - stored, 0.0).square()
+        outputs = forward.outputs[draw.rows]
+        gap = (outputs - _filled(draw.kept["logits"], draw.kept["width"], outputs.shape[1])).square()
         if forward.batch.weights is not None:
             gap = gap * forward.batch.weights[draw.rows, None]
-        return self._weight * gap.sum() / known.sum()
+        return self._weight * gap.mean()
 
 
 class Distillation:
@@ -114,3 +114,11 @@ class Distillation:
 
 def _take(rows: Tensor, slices: list[slice]) -> Tensor:
     return rows[slices[0]] if len(slices) == 1 else torch.cat([rows[piece] for piece in slices])
+
+
+def _filled(stored: Tensor, width: Tensor, columns: int) -> Tensor:
+    """Stored outputs (k, c) to `columns` outputs: beyond its width each row holds its least."""
+    known = torch.arange(stored.shape[1], device=stored.device) < width[:, None]
+    least = torch.where(known, stored, torch.inf).amin(1, keepdim=True)
+    filled = torch.where(known, stored, least)
+    return torch.cat([filled, least.expand(-1, columns - stored.shape[1])], 1)

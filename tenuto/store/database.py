@@ -264,7 +264,7 @@ def _connect(path: Path, vfs: str | None) -> apsw.Connection:
 def _view(path: Path) -> apsw.Connection:
     log, index = (path.with_name(path.name + ending) for ending in ("-wal", "-shm"))
     name, size = f"file:{quote(str(path))}?mode=ro", log.stat().st_size if log.exists() else 0
-    # Beside the index of a writer that was killed, SQLite takes ten seconds to refuse a log that is all header.
+    # Beside the index of a killed writer, SQLite takes ten seconds to refuse a log that is all header.
     if size == HEADER.size or (size == 0 and not index.exists()):
         name += "&immutable=1"
     elif index.exists():

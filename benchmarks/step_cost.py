@@ -109,7 +109,13 @@ def tenuto(method: str, stream: list[Rows]) -> Step:
     config = OnlineLearnerConfig(learning_rate=RATE, memory_size=MEMORY, head="fixed")
     learner = Learner(model(), config, method=method)
     batches = cycle([Batch(inputs, targets) for inputs, targets in stream])
-    return lambda: learner.learn_batch(next(batches))
+
+    def step() -> None:
+        trace = learner.learn_batch(next(batches))
+        if not trace.verdict.keeps:
+            raise RuntimeError(f"{method} diverged, so its time means nothing: {trace.verdict.reason}")
+
+    return step
 
 
 class Reservoir:

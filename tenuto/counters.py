@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 
-from tenuto.types import Batch, OnlineLearnerStats, State
+from tenuto.types import OnlineLearnerStats, State
 
 _NAMES = ("steps", "examples", "replayed", "refused", "consolidations")
 
@@ -19,7 +20,7 @@ class Counters:
     mean is asked for, so that noting one does not wait for the device.
 
     >>> counters = Counters()
-    >>> counters.learned(Batch(torch.zeros(2, 1), [0, 1]), torch.tensor(0.5))
+    >>> counters.learned(2, None, torch.tensor(0.5))
     >>> counters.stats(remembered=0).running_loss
     0.5
     """
@@ -30,11 +31,11 @@ class Counters:
         self._mean: float | None = None
         self._unread: list[Tensor] = []
 
-    def learned(self, batch: Batch, loss: Tensor) -> None:
-        """Count n rows as learned, at this loss."""
-        self.examples += len(batch)
-        if batch.domains is not None:
-            self._domains.update(d for d in batch.domains if d is not None)
+    def learned(self, rows: int, domains: Sequence[str | None] | None, loss: Tensor) -> None:
+        """Count rows as learned, in these domains, at this loss."""
+        self.examples += rows
+        if domains is not None:
+            self._domains.update(domain for domain in domains if domain is not None)
         self._unread.append(loss)
         if len(self._unread) >= 256:
             self._read()

@@ -74,6 +74,10 @@ class Learner(Predictor):
         self._parts, self._needs = dict(self.recipe.parts()), self.recipe.needs
         super().__init__(model, config)
 
+    def _adopt(self, module: nn.Module) -> None:
+        super()._adopt(module)
+        self._objective = Composed(self.recipe, module, self.body.params, self.task)
+
     # The step ------------------------------------------------------------------------------
 
     def learn_one(self, example: OnlineExample) -> Trace:
@@ -105,8 +109,19 @@ class Learner(Predictor):
             if not again.verdict.keeps:
                 break
             trace = again
-        self.counters.learned(batch, trace.estimate.loss)
+        self.counters.learned(len(fresh), batch.domains, trace.estimate.loss)
         return trace.handed(self._remember(fresh, trace))
+
+    def _admit(self, batch: Batch, undo: list[Callable[[], None]]) -> Batch:
+        """The rows as they may be learned; `undo` gains what takes back all that was made for them."""
+        rows = check_rows(batch, self._shape)
+        if self._shape is None:
+            undo.append(partial(self._unsettle, self._body, self.task))
+            self._settle(rows)
+        kept, fixed = None if self.memory is None else self.memory.dtype, self.config.head == "fixed"
+        return admit(
+            rows, self.body, self.task, self.optimizer, undo, seed=self.config.seed, fixed=fixed, kept=kept
+        )
 
     def _recall(self, fresh: Batch) -> Batch:
         """The fresh rows, and behind them what the method recalls, as the model reads them."""
@@ -121,15 +136,16 @@ class Learner(Predictor):
 
     def _step(self, batch: Batch) -> Trace:
         body, recipe = self.body, self.recipe
-        params = body.params
-        buffers = body.buffers()
+        params, buffers = body.params, body.buffers()
         try:
             estimate = self._estimate(body, batch)
         except BaseException:
             body.restore(buffers)
             raise
         with torch.set_grad_enabled(False):
-            grads = trees.add(estimate.grads, *[p.penalty_gradient(params) for p in recipe.penalties])
+            grads = estimate.grads
+            for penalty in recipe.penalties:
+                grads = trees.add(grads, penalty.penalty_gradient(params))
             update = self.optimizer.propose(params, grads)
             for rule in recipe.rules:
                 update = rule.project(update, self)
@@ -152,6 +168,11 @@ class Learner(Predictor):
         with torch_draws(self.config.seed, "forward", self.counters.steps):
             return self.recipe.estimator(self._objective, body.params, batch)
 
+    def gradient_on(self, batch: Batch) -> trees.Tree:
+        """The gradient of the objective on a batch: the oracle of rules that compare."""
+        with torch.enable_grad():
+            return self._estimate(self.body, batch).grads
+
     def _remember(self, fresh: Batch, trace: Trace) -> list[int] | None:
         """Offer the rows to memory; the slot each was given."""
         memory, outputs = self.memory, trace.estimate.outputs
@@ -164,8 +185,8 @@ class Learner(Predictor):
         if fresh.weights is not None:
             kept["weights"] = fresh.weights
         if "logits" in self._needs:
-            n, width = len(fresh), outputs.shape[1]
-            kept["logits"], kept["width"] = outputs[:n], torch.full((n,), width)
+            kept["logits"] = outputs[: len(fresh)]
+            kept["width"] = torch.full((len(fresh),), outputs.shape[1])
         return memory.add(self.task.groups(fresh.targets), kept)
 
     def configure(self, changes: Mapping[str, Any]) -> None:
@@ -277,24 +298,3 @@ class Learner(Predictor):
             "counters": self.counters.state(),
             "settings": {name: getattr(self.config, name) for name in CHANGEABLE},
         }
-
-    # Making ------------------------------------------------------------------------------------
-
-    def gradient_on(self, batch: Batch) -> trees.Tree:
-        """The gradient of the objective on a batch: the oracle of rules that compare."""
-        return self.recipe.estimator(self._objective, self.body.params, batch).grads
-
-    def _admit(self, batch: Batch, undo: list[Callable[[], None]]) -> Batch:
-        """The rows as they may be learned; `undo` gains what takes back all that was made for them."""
-        rows = check_rows(batch, self._shape)
-        if self._shape is None:
-            undo.append(partial(self._unsettle, self._body, self.task))
-            self._settle(rows)
-        kept, fixed = None if self.memory is None else self.memory.dtype, self.config.head == "fixed"
-        return admit(
-            rows, self.body, self.task, self.optimizer, undo, seed=self.config.seed, fixed=fixed, kept=kept
-        )
-
-    def _adopt(self, module: nn.Module) -> None:
-        super()._adopt(module)
-        self._objective = Composed(self.recipe, module, self.body.params, self.task)

@@ -33,7 +33,7 @@ def join(
         examples: rows learned before these.
         step: the number of the update, which keys the draws.
     """
-    n = top = len(fresh)
+    n = top = fresh.inputs.shape[0]
     inputs, targets, weights = [fresh.inputs], [fresh.targets], [fresh.weights]
     draws: dict[str, Draw] = {}
     for replay in recipe.replay:
@@ -42,11 +42,10 @@ def join(
         if recalled is None:
             continue
         columns, slots = recalled.columns, recalled.slots
-        rows = slice(top, top := top + slots.shape[0])
         inputs.append(columns["inputs"])
         targets.append(columns["targets"])
-        weights.append(_product(columns.get("weights"), recalled.weights))
-        draws[replay.name] = Draw(rows, slots, columns)
+        weights.append(recalled.weights)
+        draws[replay.name] = Draw(slice(top, top := top + slots.shape[0]), slots, columns)
     if not draws:
         return fresh
     return Batch(torch.cat(inputs), torch.cat(targets), _weights(weights, targets), None, draws)
@@ -60,12 +59,6 @@ def due(ratio: float, examples: int, fresh: int) -> int:
     """
     each = ratio / (1 - ratio)
     return int((examples + fresh) * each + 1e-6) - int(examples * each + 1e-6)
-
-
-def _product(a: Tensor | None, b: Tensor | None) -> Tensor | None:
-    if a is None or b is None:
-        return b if a is None else a
-    return a * b
 
 
 def _weights(weights: list[Tensor | None], targets: list[Tensor]) -> Tensor | None:

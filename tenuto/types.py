@@ -92,7 +92,7 @@ class Batch(Struct, frozen=True, eq=False):
     draws: dict[str, Draw] = field(default_factory=dict)
 
     def __len__(self) -> int:
-        return self.inputs.shape[0]
+        return len(self.inputs)
 
     @property
     def fresh(self) -> int:
@@ -111,7 +111,7 @@ class Recalled(Struct, frozen=True, eq=False):
     Args:
         columns: inputs, targets and what was kept beside them, k rows each.
         slots: (k,) where they live.
-        weights: (k,) importance weights of a non-uniform draw, or None.
+        weights: (k,) the rows' own, times those of a non-uniform draw; None for all ones.
     """
 
     columns: dict[str, Tensor]

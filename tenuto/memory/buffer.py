@@ -86,7 +86,10 @@ class ReplayBuffer:
             return None
         pool = Pool(count, self._groups.columns["group"])
         slots, weights = self.sampling.rows(min(n, count), pool, step, draw)
-        return Recalled(self.table.get(slots), slots, weights)
+        columns = self.table.get(slots)
+        if "weights" in columns:
+            weights = columns["weights"] if weights is None else columns["weights"] * weights
+        return Recalled(columns, slots, weights)
 
     def seen_again(self, slots: Tensor, losses: Tensor) -> None:
         """Tell the sampling policy the newest losses (n,) of replayed slots."""

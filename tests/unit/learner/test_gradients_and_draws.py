@@ -9,8 +9,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tenuto import Batch, Learner, OnlineLearnerConfig, Recipe
 from tenuto.models import MLP, Body, Standardize
 from tenuto.models.body import _DETERMINISTIC
+from tenuto.protocols import Oracle, View
+from tenuto.trees import Tree
+from tenuto.types import State, Trace, Update
 from tests.contract.walks import CLASSES, FEATURES, WALK, go, maker, rows
 
 ROWS, IMAGES, SEQUENCES = torch.rand(4, 6), torch.rand(4, 6, 5, 5), torch.rand(4, 6, 7)
@@ -108,3 +112,39 @@ def test_what_a_model_draws_is_keyed_by_seed_and_step() -> None:
 
     assert learned(0, 1) == learned(0, 2)
     assert learned(0, 1) != learned(1, 1)
+
+
+class Comparing:
+    """A rule that asks for the gradient on the step's own batch, as those that compare do."""
+
+    def __init__(self, batch: Batch) -> None:
+        self.batch = batch
+        self.asked: list[Tree] = []
+
+    def project(self, update: Update, oracle: Oracle) -> Update:
+        """The update as it was proposed."""
+        self.asked = [oracle.gradient_on(self.batch), update.tree]
+        return update
+
+    def observe(self, trace: Trace) -> None:
+        """Nothing to note."""
+
+    def consolidate(self, view: View) -> None:
+        """Nothing to close."""
+
+    def state(self) -> State:
+        """Nothing to save."""
+        return {}
+
+    def load_state(self, state: State) -> None:
+        """Nothing to load."""
+
+
+def test_a_rule_may_ask_for_a_gradient() -> None:
+    batch = Batch(torch.rand(3, FEATURES), torch.tensor([0, 1, 2]))
+    rule = Comparing(batch)
+    model, config = MLP(FEATURES, (8,), 3), OnlineLearnerConfig(head="fixed")
+    Learner(model, config, method=Recipe(name="comparing", rules=(rule,))).learn_batch(batch)
+    found, proposed = rule.asked
+    assert found.keys() == proposed.keys()
+    assert all(torch.equal(found[name], proposed[name]) for name in found)

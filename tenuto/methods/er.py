@@ -1,7 +1,7 @@
 """Experience replay (Chaudhry et al. 2019): each batch is joined by rows from memory.
 
-    L = mean over fresh and replayed rows of the task's loss, or, with a share s of its own for memory,
-    L = (1 - s) * mean over fresh rows + s * mean over replayed rows
+L = mean over fresh and replayed rows of the task's loss, or, with a share s of its own for memory,
+L = (1 - s) * mean over fresh rows + s * mean over replayed rows
 """
 
 from __future__ import annotations

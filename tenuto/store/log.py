@@ -10,7 +10,6 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Iterator, Sequence
-from itertools import groupby
 from pathlib import Path
 from typing import NamedTuple
 
@@ -50,11 +49,23 @@ def hidden(path: Path, page_bytes: int, read: int) -> bool:
     magic, *_, salt, other, first, second = HEADER.unpack_from(data)
     sealed = _sum((0, 0), data[: HEADER.size - 8], big=bool(magic & 1)) == (first, second)
     big = bool(magic & 1) if sealed else sys.byteorder == "big"
-    beyond = [frame for frame in _frames(data, page_bytes, read, big) if frame.intact]
+    beyond = list(_frames(data, page_bytes, read, big))
     if sealed:
-        return _several([frame for frame in beyond if frame.salts == (salt, other)])
-    generations = [list(frames) for _, frames in groupby(beyond, lambda frame: frame.salts)]
-    return any(_several(frames) and not _applied(path, frames) for frames in generations)
+        return _several([frame for frame in beyond if frame.intact and frame.salts == (salt, other)])
+    tail = _tail(beyond)
+    return _several(tail) and not _applied(path, tail)
+
+
+def _tail(frames: Sequence[Frame]) -> list[Frame]:
+    """The last run of one generation. In an earlier one a page may be older than in the database: its newest
+    frame may be what the next generation, or a torn write of it, lies over."""
+    tail: list[Frame] = []
+    for frame in frames:
+        if not frame.intact or (tail and tail[-1].salts != frame.salts):
+            tail = []
+        if frame.intact:
+            tail.append(frame)
+    return tail
 
 
 def _frames(data: bytes, page_bytes: int, start: int, big: bool) -> Iterator[Frame]:

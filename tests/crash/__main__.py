@@ -1,8 +1,8 @@
 """`python -m tests.crash`: every rig with its large counts, or those named, and their figures.
 
-    python -m tests.crash                       all of them, minutes on two cores
-    python -m tests.crash --kills 500 --json    one rig, its figures as JSON
-    python -m tests.crash --plant early-answer  a rig against a bug put in on purpose: it must find it
+python -m tests.crash                       all of them, minutes on two cores
+python -m tests.crash --kills 500 --json    one rig, its figures as JSON
+python -m tests.crash --plant synchronous-normal  a rig against a bug put in on purpose: it must find it
 """
 
 from __future__ import annotations

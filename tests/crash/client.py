@@ -5,6 +5,7 @@ from __future__ import annotations
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -81,18 +82,21 @@ class Client:
         Args:
             again: the first one may have been under way before.
         """
-        for number, act in enumerate(acts[first:], first):
+        for number, act in enumerate(acts[first:], start=first + 1):
             if isinstance(act, Reopen):
                 self.session = None
                 session.close()
                 self._heed(act)
                 session = self.open()
-            elif again and number == first:
-                act.again(session)
+                done(number)
             else:
-                act.do(session)
-            done(number + 1)
+                self.perform(act, session, partial(done, number), again and number == first + 1)
         return session
+
+    def perform(self, act: Act, session: Session, tell: Callable[[], object], again: bool) -> None:
+        """Do one act, then tell that it was acknowledged."""
+        (act.again if again else act.do)(session)
+        tell()
 
     def _heed(self, act: Act) -> None:
         if isinstance(act, Reopen) and act.learning_rate is not None:
@@ -158,7 +162,7 @@ def finish(
         status = {session.home.journal.lookup(id) for id in promise.going}
         forgotten = any(entry is not None and entry.status == "forgotten" for entry in status)
         gone = {**promise.gone, **(promise.going if forgotten else {})}
-        faults += traces(home, gone.values(), labels=story.grows)
+        faults += traces(home, gone.values(), labels=story.grows, index=False)
         session = client.play(story.acts, acknowledged, lambda _: None, session, again=True)
         learner = session.learner
         found = Ending(learner.digest(), learner.stats.examples)
@@ -169,4 +173,4 @@ def finish(
     finally:
         session.close()
     end = promised(story.whole, len(story.whole))
-    return faults + sound(home) + traces(home, end.gone.values(), labels=story.grows)
+    return faults + sound(home) + traces(home, end.gone.values(), labels=story.grows, index=False)

@@ -133,7 +133,7 @@ class Saw:
             return [Fault("lost", str(error))] if acknowledged or self.story.prelude else []
         except StoreError as error:
             return [Fault("corrupt", f"{type(error).__name__}: {error}")]
-        return faults + traces(home, promise.gone.values(), labels=self.story.grows)
+        return faults + traces(home, promise.gone.values(), labels=self.story.grows, index=False)
 
     def _promise(self, acknowledged: int) -> Promise:
         return promised(self.story.whole, len(self.story.prelude) + acknowledged)

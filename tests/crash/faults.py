@@ -1,7 +1,7 @@
 """A disk that refuses: EIO or ENOSPC at every operation, once or from then on.
 
-Whoever is refused gets one clear error; the home is read-only from then on, what was acknowledged is intact when
-it is opened on a healthy disk, and the story goes on from there to the same end.
+Whoever is refused gets one clear error; the home is read-only from then on, what was acknowledged is intact
+when it is opened on a healthy disk, and the story goes on from there to the same end.
 """
 
 from __future__ import annotations
@@ -70,8 +70,14 @@ def try_(rig: Rig, refusal: Refusal, folder: Path) -> dict[str, Any]:
     story, home = rig.stories[refusal.story], folder / "home"
     client.copy(rig.homes / str(refusal.story), home)
     refuser, acknowledged = Refuser(refusal), [0]
-    outcome, faults = _live(story, home, refuser, acknowledged)
-    faults += recover(lambda: client.finish(story, home, acknowledged[-1], rig.endings[refusal.story]))
+    outcome = ""
+
+    def life() -> list[Fault]:
+        nonlocal outcome
+        outcome, faults = _live(story, home, refuser, acknowledged)
+        return faults + client.finish(story, home, acknowledged[-1], rig.endings[refusal.story])
+
+    faults = recover(life)
     what = f"{story.name} {tuple(refusal[1:])}, {rig.kinds[refusal.story][refusal.number]}"
     return {"what": what, "outcome": outcome if refuser.refused else "unmet", "faults": faults}
 
@@ -110,7 +116,7 @@ def _live(story: Story, home: Path, tap: Tap, acknowledged: list[int]) -> tuple[
             outcome = "absorbed"
         except StoreError:
             outcome = "refused"
-        except Exception as error:  # noqa: BLE001 - an error of another kind is the finding
+        except Exception as error:
             outcome, faults = "refused", [Fault("unclear", f"{type(error).__name__}: {error}")]
         session = player.session
         if session is not None:

@@ -69,15 +69,23 @@ def kept(home: Home, promise: Promise, *, pruned: bool = False) -> list[Fault]:
     return [*_journal(home, promise, pruned), *_ledger(home)]
 
 
-def traces(root: Path, rows: Iterable[OnlineExample], *, labels: bool = True) -> list[Fault]:
-    """Where the content of forgotten rows still lies."""
+def traces(
+    root: Path, rows: Iterable[OnlineExample], *, labels: bool = True, index: bool = True
+) -> list[Fault]:
+    """Where the content of forgotten rows still lies.
+
+    Args:
+        labels: are labels content, or does the configuration list them?
+        index: look into the logs' indexes too. Recovering a torn log, SQLite copies memory it has not
+            set into them, and a worker's memory has held every home it tried.
+    """
     wanted = [(str(row.id), mark) for row in rows for mark in marks(row, labels=labels)]
     if not wanted:
         return []
     return [
         Fault("leaked", f"{mark[:40]!r} of {id} is still in {path.relative_to(root)}")
         for path in sorted(root.rglob("*"))
-        if path.is_file()
+        if path.is_file() and (index or not path.name.endswith("-shm"))
         for data in [path.read_bytes()]
         for id, mark in wanted
         if mark in data
@@ -158,4 +166,3 @@ def same_memory(session: Session) -> list[Fault]:
     return (
         [] if held == kept_rows else [Fault("differs", f"memory holds {held}, the ledger says {kept_rows}")]
     )
-

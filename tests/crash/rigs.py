@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tests.crash import cuts, faults, flips, forgets, kills
+from tests.crash import cuts, faults, flips, forgets, kills, lives
 from tests.crash.stories import STORIES, stories
 
 Rig = Callable[..., dict[str, Any]]
@@ -26,4 +26,5 @@ RIGS: Mapping[str, Rig] = {
     "forgets": forgets.run,
     "refusals": _told(faults.run, 500),
     "flips": _told(flips.run, 1000),
+    "lives": lives.run,
 }

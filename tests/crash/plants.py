@@ -107,6 +107,6 @@ PLANTS: Mapping[str, Plant] = {
     "rename-before-sync": Plant("cuts", 600, TappedSystem, "fsync", _nothing),
     "forgotten-blob-kept": Plant("forgets", 10, Blobs, "collect", _nothing),
     "refused-and-on": Plant("refusals", 40, Fuse, "check", _nothing),
-    "digest-never-asserted": Plant("flips", 60, recovery, "same_machine", lambda row: False),
+    "seal-not-checked": Plant("flips", 300, database, "seal", lambda *_: ""),
     "offset-apart-from-rows": Plant("lives", 50, Journal, "append", _offset_first),
 }

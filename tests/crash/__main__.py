@@ -11,6 +11,7 @@ import argparse
 import gc
 import json
 import os
+import signal
 import sys
 import time
 from typing import Any
@@ -33,6 +34,7 @@ def main(arguments: list[str]) -> int:
 
     from tests.crash import plants, rigs
 
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     torch.set_num_threads(1)
     gc.collect()
     gc.freeze()

@@ -12,6 +12,7 @@ import os
 import stat
 import sys
 import zlib
+from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -114,7 +115,7 @@ class Fields:
     labelled: bool = True
 
 
-class Source:
+class Source(ABC):
     """A named source read from files, or from standard input where there is none.
 
     A format adds `rows` and `read(start, size)`.
@@ -125,13 +126,13 @@ class Source:
         self.files = files
 
     @property
+    @abstractmethod
     def rows(self) -> int | None:
         """How many rows there are, where that is cheap to know."""
-        raise NotImplementedError
 
+    @abstractmethod
     def read(self, start: int, size: int) -> Iterator[Chunk]:
         """The rows from `start` on, at most `size` at a time."""
-        raise NotImplementedError
 
     @property
     def parts(self) -> tuple[Stream, ...]:

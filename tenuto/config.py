@@ -40,7 +40,7 @@ class _Settings:
 
     def __post_init__(self) -> None:
         for name, (kind, limits) in _settings(type(self)).items():
-            _check(name, getattr(self, name), kind, limits)
+            check(name, getattr(self, name), kind, limits)
 
     @classmethod
     def of(cls, options: Mapping[str, Any]) -> Self:
@@ -106,6 +106,9 @@ class OnlineLearnerConfig(_Settings):
     head: str = _setting("grow", "may the output layer gain classes?", choices=("grow", "fixed"))
     head_layer: str | None = _setting(None, "name of the output layer; None: the last Linear")
     classes: tuple[int | str, ...] | None = _setting(None, "labels of the head's columns, in order")
+    boundaries: str = _setting(
+        "domain", "what ends a context beside `consolidate`: a change of domain", choices=("domain", "none")
+    )
     guard: str = _setting("finite", "what an update must pass: a guard's name")
     device: str = _setting("cpu", "where the model lives")
 
@@ -170,7 +173,12 @@ def _fits(value: Any, kind: Any) -> bool:
     return isinstance(value, kind)
 
 
-def _check(name: str, value: Any, kind: Any, limits: Limits) -> None:
+def check(name: str, value: Any, kind: Any, limits: Limits) -> None:
+    """Return where a value is of its type and within its limits.
+
+    Raises:
+        ConfigError: it is not; the message names it and what it must be.
+    """
     if not _fits(value, kind):
         wanted = getattr(kind, "__name__", None) if isinstance(kind, type) else str(kind)
         raise ConfigError(f"{name} is {value!r}; it must be {wanted}")

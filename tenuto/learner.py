@@ -16,14 +16,15 @@ from torch import nn
 from tenuto import guards, methods, models, optimizers, trees
 from tenuto.admission import admit, check_rows
 from tenuto.config import OnlineLearnerConfig
+from tenuto.context import Context
 from tenuto.counters import Counters
 from tenuto.errors import ConfigError, StateError
 from tenuto.methods.shared.objective import Composed
 from tenuto.models.inputs import stack
+from tenuto.oracle import Oracle
 from tenuto.predictor import Predictor
-from tenuto.protocols import View
-from tenuto.randomness import permutation, torch_draws
-from tenuto.recall import join, remember
+from tenuto.randomness import torch_draws
+from tenuto.recall import join, keep, rehearsal, remember
 from tenuto.types import (
     Batch,
     ConsolidationReport,
@@ -71,12 +72,16 @@ class Learner(Predictor):
         self.optimizer = optimizers.make(config, optimizer)
         self.memory = remember(self.recipe, config)
         self.counters = Counters()
-        self._parts, self._needs = dict(self.recipe.parts()), self.recipe.needs
+        self.context = Context(dict(self.recipe.parts()), self.recipe.context, config.seed)
+        self._origin: State = {}
         super().__init__(model, config)
 
     def _adopt(self, module: nn.Module) -> None:
         super()._adopt(module)
-        self._objective = Composed(self.recipe, module, self.body.params, self.task)
+        body = self.body
+        self._objective = Composed(self.recipe, module, body.params, self.task, self.optimizer)
+        self.oracle = Oracle(body, self._objective, self.memory, self.counters, self.config.seed)
+        self._origin = trees.copy(body.state()) if self.recipe.restart else {}
 
     # The step ------------------------------------------------------------------------------
 
@@ -93,8 +98,10 @@ class Learner(Predictor):
             ExampleError: a row's shape, values or label cannot be learned; nothing has changed.
         """
         undo: list[Callable[[], None]] = []
+        rows = check_rows(batch, self._shape)
         try:
-            fresh = self._admit(batch, undo)
+            self._turn(batch, undo)
+            fresh = self._admit(rows, undo)
             trace = self._step(self._recall(fresh))
             if trace.verdict.keeps:
                 undo.clear()
@@ -110,11 +117,21 @@ class Learner(Predictor):
                 break
             trace = again
         self.counters.learned(len(fresh), batch.domains, trace.estimate.loss)
-        return trace.handed(self._remember(fresh, trace))
+        self.context.note(fresh, batch.domains)
+        if self.memory is None:
+            return trace.handed(None)
+        number = self.counters.consolidations
+        slots = keep(self.memory, self.recipe, self._objective, self.body, fresh, trace, number)
+        return trace.handed(slots)
 
-    def _admit(self, batch: Batch, undo: list[Callable[[], None]]) -> Batch:
+    def _turn(self, batch: Batch, undo: list[Callable[[], None]]) -> None:
+        """Close the context where the rows open another one; `undo` gains what takes that back."""
+        if self.config.boundaries == "domain" and self.context.turns(batch.domains):
+            undo.append(self.context.undo(self.counters))
+            self.context.close(self.body, self._objective, self.counters)
+
+    def _admit(self, rows: Batch, undo: list[Callable[[], None]]) -> Batch:
         """The rows as they may be learned; `undo` gains what takes back all that was made for them."""
-        rows = check_rows(batch, self._shape)
         if self._shape is None:
             undo.append(partial(self._unsettle, self._body, self.task))
             self._settle(rows)
@@ -143,19 +160,19 @@ class Learner(Predictor):
             body.restore(buffers)
             raise
         with torch.set_grad_enabled(False):
-            grads = estimate.grads
+            grads, batch = estimate.grads, estimate.batch or batch
             for penalty in recipe.penalties:
-                grads = trees.add(grads, penalty.penalty_gradient(params))
+                grads = trees.onto(penalty.penalty_gradient(params), grads)
             update = self.optimizer.propose(params, grads)
             for rule in recipe.rules:
-                update = rule.project(update, self)
+                update = rule.project(update, self.oracle)
             trace = Trace(self.counters.steps, batch, estimate, update)
             verdict = self.guard.judge(trace)
             if not verdict.keeps:
                 body.restore(buffers)
                 return trace.refused(verdict)
             self.optimizer.commit(params, update)
-            for part in self._parts.values():
+            for part in self.context.parts.values():
                 part.observe(trace)
         self.counters.steps += 1
         self.counters.replayed += batch.replayed
@@ -167,27 +184,6 @@ class Learner(Predictor):
             return self.recipe.estimator(self._objective, body.params, batch)
         with torch_draws(self.config.seed, "forward", self.counters.steps):
             return self.recipe.estimator(self._objective, body.params, batch)
-
-    def gradient_on(self, batch: Batch) -> trees.Tree:
-        """The gradient of the objective on a batch: the oracle of rules that compare."""
-        with torch.enable_grad():
-            return self._estimate(self.body, batch).grads
-
-    def _remember(self, fresh: Batch, trace: Trace) -> list[int] | None:
-        """Offer the rows to memory; the slot each was given."""
-        memory, outputs = self.memory, trace.estimate.outputs
-        if memory is None:
-            return None
-        for draw in trace.batch.draws.values() if "losses" in memory.needs else ():
-            losses = self.task.losses(outputs[draw.rows], trace.batch.targets[draw.rows])
-            memory.seen_again(draw.slots, losses)
-        kept = {"inputs": fresh.inputs, "targets": fresh.targets}
-        if fresh.weights is not None:
-            kept["weights"] = fresh.weights
-        if "logits" in self._needs:
-            kept["logits"] = outputs[: len(fresh)]
-            kept["width"] = torch.full((len(fresh),), outputs.shape[1])
-        return memory.add(self.task.groups(fresh.targets), kept)
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change settings from the next step on.
@@ -205,24 +201,27 @@ class Learner(Predictor):
     # Consolidation ---------------------------------------------------------------------------
 
     def consolidate(self) -> ConsolidationReport:
-        """Let every part close its context, then rehearse memory where the method says so."""
-        view = View(self.body.module, self.body.params, self._objective, self.task)
-        updates = sum(self._rehearse(epoch) for epoch in range(self.recipe.rehearsal))
-        for part in self._parts.values():
-            part.consolidate(view)
-        self.counters.consolidations = number = self.counters.consolidations + 1
-        return ConsolidationReport(number=number, parts=tuple(self._parts), updates=updates)
+        """Rehearse memory where the method says so, then let every part close its context."""
+        before, recipe, memory = self.counters.steps, self.recipe, self.memory
+        if recipe.restart and memory is not None and len(memory):
+            self._restart()
+        for epoch in range(recipe.rehearsal):
+            for batch in rehearsal(memory, self.body, self.config, self.counters.consolidations, epoch):
+                self._step(batch)
+        self.context.close(self.body, self._objective, self.counters)
+        updates = self.counters.steps - before
+        return ConsolidationReport(
+            number=self.counters.consolidations, parts=tuple(self.context.parts), updates=updates
+        )
 
-    def _rehearse(self, epoch: int) -> int:
-        """One pass over memory in a keyed order; the number of updates kept."""
-        if self.memory is None or not len(self.memory):
-            return 0
-        before, count, size = self.counters.steps, len(self.memory), 2 * self.config.batch_size
-        order = permutation(self.config.seed, f"rehearse:{self.counters.consolidations}:{epoch}", count)
-        for slots in torch.from_numpy(order).tensor_split(max(1, count // size)):
-            rows = self.memory.table.get(slots)
-            self._step(Batch(self.body.read(rows["inputs"]), rows["targets"], rows.get("weights")))
-        return self.counters.steps - before
+    def _restart(self) -> None:
+        """Go back to the initial weights, with the outputs the head has gained since."""
+        body, width = self.body, self.body.width or 0
+        body.load_state(self._origin)
+        if body.width is not None and body.width < width:
+            body.grow(list(self.task.classes[body.width :]), self.config.seed)
+        self.optimizer.resize(body.params)
+        self.optimizer.reset()
 
     # Counters ----------------------------------------------------------------------------------
 
@@ -282,8 +281,8 @@ class Learner(Predictor):
         self.guard.load_state(state["guard"])
         if self.memory is not None:
             self.memory.load_state(state["memory"])
-        for name, part in self._parts.items():
-            part.load_state(state["parts"][name])
+        self.context.load_state(state["parts"])
+        self._origin = trees.copy(state.get("origin", {}))
         self.counters.load_state(state["counters"])
 
     def _state(self) -> State:
@@ -294,7 +293,8 @@ class Learner(Predictor):
             "optimizer": self.optimizer.state(),
             "guard": self.guard.state(),
             "memory": None if self.memory is None else self.memory.state(),
-            "parts": {name: part.state() for name, part in self._parts.items()},
+            "parts": self.context.state(),
             "counters": self.counters.state(),
             "settings": {name: getattr(self.config, name) for name in CHANGEABLE},
+            **({"origin": dict(self._origin)} if self.recipe.restart else {}),
         }

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -119,27 +119,46 @@ class Term(Protocol):
 
 
 class Objective(Protocol):
-    """The loss of a batch at given parameters."""
+    """The loss of a batch at given parameters: (the scalar, the outputs (n, c))."""
+
+    task: Task
+
+    @property
+    def learning_rate(self) -> float:
+        """The optimizer's, for estimators that look a step ahead."""
 
     def __call__(self, params: Tree, batch: Batch) -> tuple[Tensor, Tensor]: ...
 
+    def outputs(self, params: Tree, inputs: Tensor) -> Tensor:
+        """Outputs (n, c) for rows (n, *shape), in training mode."""
+
 
 class GradientEstimator(Protocol):
-    """Turns a batch into an estimate of the gradient."""
+    """Turns a batch into an estimate of the gradient. One with a state of its own is a `Part` too."""
 
     def __call__(self, objective: Objective, params: Tree, batch: Batch) -> Estimate: ...
 
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a part may look at when the learner consolidates."""
+    """What a part may look at when the learner consolidates.
+
+    Args:
+        context: rows of the context that ends, as the module reads them, no more than the recipe's
+            `context`; None where there are none.
+        seed, number: key of random draws; consolidations before this one.
+    """
 
     module: Module
     params: Tree
     objective: Objective
     task: Task
+    context: Batch | None = None
+    seed: int = 0
+    number: int = 0
 
 
+@runtime_checkable
 class Part(Stateful, Protocol):
     """Anything with a place in the step."""
 
@@ -154,14 +173,24 @@ class Penalty(Part, Protocol):
     """Adds a closed-form gradient."""
 
     def penalty_gradient(self, params: Tree) -> Tree | None:
-        """The gradient of the penalty at these parameters; None: nothing to add."""
+        """The gradient of the penalty at these parameters, in tensors of its own; None: nothing to add."""
 
 
 class Oracle(Protocol):
-    """Gradients on request, for rules that compare."""
+    """Rows and gradients on request, for rules that compare. Asking changes nothing."""
+
+    @property
+    def group(self) -> int:
+        """The number of the present context."""
 
     def gradient_on(self, batch: Batch) -> Tree:
         """The gradient of the objective on a batch, at the parameters of this step."""
+
+    def recall(self, n: int, draw: str) -> Batch | None:
+        """At most n rows from memory, under the draws of this step; None while it is empty."""
+
+    def groups(self) -> dict[int, Batch]:
+        """All remembered rows by group, as the recipe groups them."""
 
 
 class UpdateRule(Part, Protocol):
@@ -192,6 +221,9 @@ class Optimizer(Stateful, Protocol):
     def resize(self, params: Tree) -> None:
         """Follow parameters whose rows were added or taken back."""
 
+    def reset(self) -> None:
+        """Forget the steps made, but not the rate."""
+
 
 class Incoming(Struct, frozen=True, eq=False):
     """Rows that ask for a place in memory.
@@ -199,10 +231,13 @@ class Incoming(Struct, frozen=True, eq=False):
     Args:
         first: the number in the stream of the first row, from 0; the others follow.
         groups: (n,) int64 class (or other group) code of each row.
+        alike: the cosines (n, k) between the rows' gradients and those of the rows in slots (k,), where
+            the policy's `needs` asks for gradients.
     """
 
     first: int
     groups: Tensor
+    alike: Callable[[Tensor], Tensor] | None = None
 
 
 class Pool(Struct, frozen=True, eq=False):
@@ -214,6 +249,8 @@ class Pool(Struct, frozen=True, eq=False):
 
 class InsertionPolicy(Stateful, Protocol):
     """Answers each incoming row with a slot, or -1 where it is not kept."""
+
+    needs: frozenset[str]
 
     def slots(self, incoming: Incoming) -> list[int]:
         """A slot for each row in order, or -1; later rows may take the slots of earlier ones."""

@@ -1,6 +1,8 @@
-"""Recall: which remembered rows join the fresh ones in a step."""
+"""Memory around the step: which remembered rows join the fresh ones, and what is kept of these."""
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import torch
 from torch import Tensor
@@ -8,7 +10,11 @@ from torch import Tensor
 from tenuto.config import OnlineLearnerConfig
 from tenuto.memory import ReplayBuffer
 from tenuto.methods import Recipe
-from tenuto.types import Batch, Draw
+from tenuto.methods.shared.per_row import cosines
+from tenuto.models import Body
+from tenuto.protocols import Objective
+from tenuto.randomness import permutation
+from tenuto.types import Batch, Draw, Trace
 
 
 def remember(recipe: Recipe, config: OnlineLearnerConfig) -> ReplayBuffer | None:
@@ -49,6 +55,58 @@ def join(
     if not draws:
         return fresh
     return Batch(torch.cat(inputs), torch.cat(targets), _weights(weights, targets), None, draws)
+
+
+def keep(
+    memory: ReplayBuffer,
+    recipe: Recipe,
+    objective: Objective,
+    body: Body,
+    fresh: Batch,
+    trace: Trace,
+    group: int,
+) -> list[int]:
+    """Offer the fresh rows to memory; the slot each was given.
+
+    Args:
+        group: the number of the present context.
+    """
+    task, outputs, batch = objective.task, trace.estimate.outputs, trace.batch
+    for draw in batch.draws.values() if "losses" in memory.needs else ():
+        memory.seen_again(draw.slots, task.losses(outputs[draw.rows], batch.targets[draw.rows]))
+    kept = {"inputs": fresh.inputs, "targets": fresh.targets}
+    if fresh.weights is not None:
+        kept["weights"] = fresh.weights
+    if "logits" in recipe.needs:
+        kept["logits"] = outputs[: len(fresh)]
+        kept["width"] = torch.full((len(fresh),), outputs.shape[1])
+    groups = task.groups(fresh.targets) if recipe.grouping == "target" else torch.full((len(fresh),), group)
+    if "gradients" not in memory.insertion.needs:
+        return memory.add(groups, kept)
+
+    def alike(slots: Tensor) -> Tensor:
+        stored = memory.table.get(slots)
+        mine = Batch(batch.inputs[: len(fresh)], fresh.targets)
+        return cosines(objective, body.params, mine, Batch(body.read(stored["inputs"]), stored["targets"]))
+
+    return memory.add(groups, kept, alike)
+
+
+def rehearsal(
+    memory: ReplayBuffer | None, body: Body, config: OnlineLearnerConfig, number: int, epoch: int
+) -> Iterator[Batch]:
+    """One pass over memory in a keyed order, in batches of two steps' fresh rows.
+
+    Args:
+        number: consolidations before this one.
+    """
+    if memory is None or not len(memory):
+        return
+    count = len(memory)
+    order = torch.from_numpy(permutation(config.seed, f"rehearse:{number}:{epoch}", count))
+    for slots in order.tensor_split(max(1, count // (2 * config.batch_size))):
+        rows = memory.table.get(slots)
+        yield Batch(body.read(rows["inputs"]), rows["targets"], rows.get("weights"))
 
 
 def due(ratio: float, examples: int, fresh: int) -> int:

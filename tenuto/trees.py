@@ -56,6 +56,18 @@ def accumulate(tree: Tree, other: Tree, alpha: float = 1.0) -> None:
     torch._foreach_add_(leaves(tree), leaves(other), alpha=alpha)
 
 
+def onto(tree: Tree | None, other: Tree) -> Tree:
+    """tree + other in the tensors of `tree`; `other` itself where there is no tree.
+
+    >>> onto({"w": torch.ones(2)}, {"w": torch.ones(2)})["w"]
+    tensor([2., 2.])
+    """
+    if tree is None:
+        return other
+    accumulate(tree, other)
+    return tree
+
+
 def zeros(tree: Tree) -> Tree:
     """A tree of zeros of the same shapes."""
     return {name: torch.zeros_like(leaf) for name, leaf in tree.items()}
@@ -74,6 +86,28 @@ def dot(a: Tree, b: Tree) -> Tensor:
     """
     products = torch._foreach_mul(leaves(a), leaves(b))
     return torch.stack([product.sum() for product in products]).sum()
+
+
+def fit(moment: Tensor, parameter: Tensor) -> Tensor:
+    """`moment` with zero rows appended (or rows dropped) along dim 0 to the parameter's shape.
+
+    >>> fit(torch.ones(1, 2), torch.zeros(2, 2)).tolist()
+    [[1.0, 1.0], [0.0, 0.0]]
+    """
+    if moment.shape == parameter.shape:
+        return moment
+    grown = moment.new_zeros(parameter.shape)
+    rows = min(moment.shape[0], parameter.shape[0])
+    grown[:rows] = moment[:rows]
+    return grown
+
+
+def follow(moments: Tree, params: Tree) -> Tree:
+    """A moment for every parameter, each of its parameter's shape; new ones are zero."""
+    return {
+        name: fit(moments[name], p) if name in moments else p.new_zeros(p.shape, requires_grad=False)
+        for name, p in params.items()
+    }
 
 
 LARGEST = 1e19

@@ -124,17 +124,19 @@ class Estimate(Struct, frozen=True, eq=False):
 
     Args:
         loss: scalar, in nats for classification.
-        outputs: (n, c), of the joined batch, before the update.
+        outputs: (n, c), of the rows it is over, before the update.
         grads: one gradient per trainable parameter, by name.
+        batch: the rows it is over, where an estimator chose among the joined ones; None: all of them.
     """
 
     loss: Tensor
     outputs: Tensor
     grads: dict[str, Tensor]
+    batch: Batch | None = None
 
     def spent(self) -> Estimate:
         """Loss and outputs alone."""
-        return Estimate(self.loss, self.outputs, {})
+        return Estimate(self.loss, self.outputs, {}, self.batch)
 
 
 class Update(Struct, frozen=True, eq=False):

@@ -6,9 +6,9 @@ depend on how rows were split into batches.
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -61,12 +61,22 @@ class ReplayBuffer:
         """What the sampling policy must be told after each step."""
         return self.sampling.needs
 
-    def add(self, groups: Tensor, rows: Mapping[str, Tensor]) -> list[int]:
+    def add(
+        self,
+        groups: Tensor,
+        rows: Mapping[str, Tensor],
+        alike: Callable[[Tensor], Tensor] | None = None,
+    ) -> list[int]:
         """Offer n rows; answer the slot of each, or -1 where it was not kept.
 
         A row whose slot a later row of the same batch took is not kept either.
+
+        Args:
+            groups: (n,) int64, what balanced policies balance over.
+            rows: columns of n rows.
+            alike: cosines of the rows' gradients with those in slots, for policies that need them.
         """
-        slots = self.insertion.slots(Incoming(self.seen, groups))
+        slots = self.insertion.slots(Incoming(self.seen, groups, alike))
         self.seen += len(slots)
         if max(slots) < 0:
             return slots
@@ -101,9 +111,16 @@ class ReplayBuffer:
         >>> ReplayBuffer(capacity=2).groups()
         {}
         """
+        return {group: len(slots) for group, slots in self.members().items()}
+
+    def members(self) -> dict[int, Tensor]:
+        """The slots of each group, both in ascending order."""
         if not len(self):
             return {}
-        return dict(sorted(Counter(self._groups.columns["group"][: len(self)].tolist()).items()))
+        held = self._groups.columns["group"][: len(self)].numpy()
+        groups, counts = np.unique(held, return_counts=True)
+        slots = np.split(np.argsort(held, kind="stable"), counts.cumsum()[:-1])
+        return {group: torch.from_numpy(mine) for group, mine in zip(groups.tolist(), slots, strict=True)}
 
     def state(self) -> State:
         """Columns, counters and the policies' own state."""

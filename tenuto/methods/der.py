@@ -5,11 +5,16 @@ L = CE(fresh) + alpha * ||z - z_stored||^2 on rows from memory
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from tenuto.config import Limits
 from tenuto.methods.shared.recipe import Recipe, Replay
 from tenuto.methods.shared.terms import Logits, Supervised
 
 
-def recipe(alpha: float = 1.0) -> Recipe:
+def recipe(
+    alpha: Annotated[float, Limits(low=0.0, usual=(0.1, 1.0), unit="nats per squared logit")] = 1.0,
+) -> Recipe:
     """DER.
 
     Args:

@@ -6,12 +6,18 @@ L = (1 - s) * mean over fresh rows + s * mean over replayed rows
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from tenuto.config import Limits
 from tenuto.errors import ConfigError
 from tenuto.methods.shared.recipe import Recipe, Replay
 from tenuto.methods.shared.terms import Supervised
 
 
-def recipe(ratio: float | None = None, share: float | None = None) -> Recipe:
+def recipe(
+    ratio: Annotated[float | None, Limits(low=0.0, high=0.95, usual=(0.3, 0.5), unit="rows / rows")] = None,
+    share: Annotated[float | None, Limits(low=0.0, high=1.0)] = None,
+) -> Recipe:
     """Experience replay.
 
     Args:

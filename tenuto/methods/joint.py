@@ -6,10 +6,13 @@ passes over all of it `epochs` times.
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from tenuto.config import Limits
 from tenuto.methods.shared.recipe import Recipe, Replay
 
 
-def recipe(epochs: int = 1) -> Recipe:
+def recipe(epochs: Annotated[int, Limits(low=0, usual=(1, 50), unit="passes")] = 1) -> Recipe:
     """Joint training.
 
     Args:

@@ -7,12 +7,18 @@ The context ends when the learner consolidates; until the first time there is no
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from tenuto.config import Limits
 from tenuto.methods.shared.recipe import Recipe
 from tenuto.methods.shared.teacher import Predecessor
 from tenuto.methods.shared.terms import Distillation, Supervised
 
 
-def recipe(weight: float = 1.0, temperature: float = 2.0) -> Recipe:
+def recipe(
+    weight: Annotated[float, Limits(low=0.0, usual=(0.1, 10.0))] = 1.0,
+    temperature: Annotated[float, Limits(low=1e-3, usual=(1.0, 4.0))] = 2.0,
+) -> Recipe:
     """LwF.
 
     Args:

@@ -13,7 +13,6 @@ import math
 import torch
 
 from tenuto import trees
-from tenuto.optimizers.shared import follow
 from tenuto.trees import Tree
 from tenuto.types import State, Update
 
@@ -71,7 +70,12 @@ class AdamW:
     def resize(self, params: Tree) -> None:
         """Let the moments follow parameters whose rows were added or taken back."""
         if self._mean:
-            self._mean, self._square = follow(self._mean, params), follow(self._square, params)
+            self._mean = trees.follow(self._mean, params)
+            self._square = trees.follow(self._square, params)
+
+    def reset(self) -> None:
+        """Forget the moments."""
+        self._steps, self._mean, self._square = 0, {}, {}
 
     def state(self) -> State:
         """Moments, rate and step count."""

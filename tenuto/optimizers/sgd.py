@@ -8,7 +8,6 @@ Proposing computes the next v beside the current one; committing swaps them.
 from __future__ import annotations
 
 from tenuto import trees
-from tenuto.optimizers.shared import follow
 from tenuto.trees import Tree
 from tenuto.types import State, Update
 
@@ -48,7 +47,11 @@ class SGD:
     def resize(self, params: Tree) -> None:
         """Let the velocity follow parameters whose rows were added or taken back."""
         if self._velocity:
-            self._velocity = follow(self._velocity, params)
+            self._velocity = trees.follow(self._velocity, params)
+
+    def reset(self) -> None:
+        """Forget the velocity."""
+        self._velocity = {}
 
     def state(self) -> State:
         """Velocity and rate."""

@@ -15,8 +15,7 @@ from torch.nn import Parameter
 from torch.optim import Optimizer as TorchOptimizer
 
 from tenuto.errors import StateError
-from tenuto.optimizers.shared import fit
-from tenuto.trees import Tree, like
+from tenuto.trees import Tree, fit, like
 from tenuto.types import State, Update
 
 
@@ -75,6 +74,10 @@ class Wrapped:
                 if isinstance(value, Tensor) and value.dim() and value.shape[1:] == params[name].shape[1:]:
                     slots[key] = fit(value, params[name])
         self._torch = None
+
+    def reset(self) -> None:
+        """Forget the torch optimizer's state."""
+        self._kept, self._torch = {}, None
 
     def state(self) -> State:
         """The torch optimizer's state per parameter name, and the rate where it was changed."""

@@ -14,6 +14,8 @@ class Append:
     [0, 1, 2]
     """
 
+    needs: frozenset[str] = frozenset()
+
     def __init__(self, capacity: int | None) -> None:
         self._capacity = capacity
 

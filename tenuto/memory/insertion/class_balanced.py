@@ -23,6 +23,8 @@ class ClassBalanced:
     [0, 1, 1]
     """
 
+    needs: frozenset[str] = frozenset()
+
     def __init__(self, capacity: int, seed: int) -> None:
         self._capacity = capacity
         self._seed = seed

@@ -15,6 +15,8 @@ class Fifo:
     [0, 1, 0]
     """
 
+    needs: frozenset[str] = frozenset()
+
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
 

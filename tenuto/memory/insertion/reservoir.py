@@ -24,6 +24,8 @@ class Reservoir:
     [0, 1, -1, -1]
     """
 
+    needs: frozenset[str] = frozenset()
+
     def __init__(self, capacity: int, seed: int) -> None:
         self._capacity = capacity
         self._seed = seed

@@ -21,6 +21,8 @@ class Ring:
     [0, 1, 0, 1]
     """
 
+    needs: frozenset[str] = frozenset()
+
     def __init__(self, capacity: int) -> None:
         self._capacity = capacity
         self._rings: dict[int, deque[int]] = {}

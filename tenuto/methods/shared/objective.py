@@ -8,7 +8,7 @@ from torch.nn import Module
 
 from tenuto.errors import ConfigError
 from tenuto.methods.shared.recipe import Recipe
-from tenuto.protocols import Forward, Task
+from tenuto.protocols import Forward, Optimizer, Task
 from tenuto.trees import Tree
 from tenuto.types import Batch
 
@@ -19,21 +19,31 @@ class Composed:
     At the live parameters the module itself is called: no copy, no functional call.
     """
 
-    def __init__(self, recipe: Recipe, module: Module, live: Tree, task: Task) -> None:
+    def __init__(self, recipe: Recipe, module: Module, live: Tree, task: Task, optimizer: Optimizer) -> None:
+        self.task = task
         self._recipe = recipe
         self._module = module
         self._live = live
-        self._task = task
+        self._optimizer = optimizer
+
+    @property
+    def learning_rate(self) -> float:
+        """The optimizer's."""
+        return self._optimizer.learning_rate
+
+    def outputs(self, params: Tree, inputs: Tensor) -> Tensor:
+        """Outputs (n, c) for rows (n, *shape), in training mode."""
+        outputs: Tensor = (
+            self._module(inputs) if params is self._live else functional_call(self._module, params, (inputs,))
+        )
+        return outputs
 
     def __call__(self, params: Tree, batch: Batch) -> tuple[Tensor, Tensor]:
         """The scalar loss and the outputs (n, c) of a joined batch."""
-        if params is self._live:
-            outputs = self._module(batch.inputs)
-        else:
-            outputs = functional_call(self._module, params, (batch.inputs,))
+        outputs = self.outputs(params, batch.inputs)
         teacher = self._recipe.teacher
         seen = teacher.outputs(self._module, batch.inputs) if teacher is not None else None
-        forward = Forward(batch, outputs, self._task, seen)
+        forward = Forward(batch, outputs, self.task, seen)
         parts = [loss for term in self._recipe.terms if (loss := term(forward)) is not None]
         if not parts:
             raise ConfigError(f"method {self._recipe.name!r} has no term for a batch of {len(batch)} rows")

@@ -42,6 +42,9 @@ class Recipe:
         insertion, sampling: the method's own memory policies.
         teacher: an earlier self to distil from.
         rehearsal: passes over memory at each consolidation.
+        restart: does the rehearsal begin from the initial weights?
+        context: rows of the present context kept for the parts that close it.
+        grouping: what memory's groups are: the rows' "target", or the "context" they came in.
 
     >>> Recipe(name="mine", replay=(Replay(),)).needs
     frozenset()
@@ -59,6 +62,9 @@ class Recipe:
     sampling: str = "uniform"
     teacher: Teacher | None = None
     rehearsal: int = 0
+    restart: bool = False
+    context: int = 0
+    grouping: str = "target"
 
     @property
     def needs(self) -> frozenset[str]:
@@ -67,6 +73,8 @@ class Recipe:
 
     def parts(self) -> Iterator[tuple[str, Part]]:
         """Every part that observes and consolidates, with a name for its state."""
+        if isinstance(self.estimator, Part):
+            yield "estimator", self.estimator
         for i, penalty in enumerate(self.penalties):
             yield f"penalty{i}", penalty
         for i, rule in enumerate(self.rules):

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 HEADER, FRAME = struct.Struct(">8I"), struct.Struct(">6I")
+MAGIC = 0x377F0683
 Sum = tuple[int, int]
 
 
@@ -47,25 +48,30 @@ def hidden(path: Path, page_bytes: int, read: int) -> bool:
         return False
     data = log.read_bytes()
     magic, *_, salt, other, first, second = HEADER.unpack_from(data)
-    sealed = _sum((0, 0), data[: HEADER.size - 8], big=bool(magic & 1)) == (first, second)
+    sums = _sum((0, 0), data[: HEADER.size - 8], big=bool(magic & 1))
+    sealed = magic | 1 == MAGIC and sums == (first, second)
     big = bool(magic & 1) if sealed else sys.byteorder == "big"
     beyond = list(_frames(data, page_bytes, read, big))
     if sealed:
         return _several([frame for frame in beyond if frame.intact and frame.salts == (salt, other)])
-    tail = _tail(beyond)
-    return _several(tail) and not _applied(path, tail)
+    newest = _newest(beyond)
+    return _several(newest) and not _applied(path, newest)
 
 
-def _tail(frames: Sequence[Frame]) -> list[Frame]:
-    """The last run of one generation. In an earlier one a page may be older than in the database: its newest
-    frame may be what the next generation, or a torn write of it, lies over."""
-    tail: list[Frame] = []
-    for frame in frames:
-        if not frame.intact or (tail and tail[-1].salts != frame.salts):
-            tail = []
-        if frame.intact:
-            tail.append(frame)
-    return tail
+def _newest(frames: Sequence[Frame]) -> list[Frame]:
+    """The frames of the last generation, where no later one had begun.
+
+    A generation begins when all of the one before is in the database, with the first salt raised by one;
+    it writes over the old frames from the first on, and so older ones may lie behind it.
+    """
+    sound = [frame for frame in frames if frame.intact and frame.page]
+    if not sound:
+        return []
+    base = sound[0].salts[0] - 2**31
+    newest = max((frame.salts for frame in sound), key=lambda salts: (salts[0] - base) % 2**32)
+    if any(frame.salts[0] == (newest[0] + 1) % 2**32 for frame in frames):
+        return []
+    return [frame for frame in sound if frame.salts == newest]
 
 
 def _frames(data: bytes, page_bytes: int, start: int, big: bool) -> Iterator[Frame]:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from pathlib import Path
 
+import apsw
 import pytest
 
 from tenuto.errors import CorruptHome, HomeMissing
@@ -86,6 +88,13 @@ def test_a_flip_in_the_header_is_noticed(crashed: Path, tmp_path: Path):
             held(crashed, tmp_path / "again")
 
 
+def test_a_header_of_zeros_is_noticed(crashed: Path, tmp_path: Path):
+    log = crashed / "x.db-wal"
+    log.write_bytes(bytes(32) + log.read_bytes()[32:])
+    with pytest.raises(CorruptHome, match="log"):
+        held(crashed, tmp_path / "again")
+
+
 def test_a_refused_log_is_left_as_it_is(crashed: Path):
     log = crashed / "x.db-wal"
     data = bytearray(log.read_bytes())
@@ -113,6 +122,33 @@ def test_an_old_log_behind_a_broken_new_header_is_no_damage(crashed: Path, tmp_p
     Database(whole / "x.db").close()
     (whole / "x.db-wal").write_bytes(bytes(32) + old[32:])
     assert held(whole, tmp_path / "again") == 11
+
+
+def test_an_old_log_behind_a_shorter_one_whose_successor_was_torn_is_no_damage(tmp_path: Path):
+    database = Database(tmp_path / "x.db")
+    settle(database, SCHEMA)
+    database.truncate()
+    for n in (*range(10), None, 10, None):
+        if n is None:
+            with contextlib.closing(apsw.Connection(str(tmp_path / "x.db"))) as connection:
+                connection.execute("SELECT 1 FROM t").fetchall()
+                connection.wal_checkpoint(mode=apsw.SQLITE_CHECKPOINT_RESTART)
+        else:
+            append(database, n)
+    (tmp_path / "left").mkdir()
+    for name in ("x.db", "x.db-wal"):
+        shutil.copy(tmp_path / name, tmp_path / "left" / name)
+    database.close()
+    assert held(tmp_path / "left", tmp_path / "again") == 11
+    log = tmp_path / "left" / "x.db-wal"
+    sound = log.read_bytes()
+    for torn in (bytes(32), bytes(range(32)), sound[:16] + bytes(16)):
+        log.write_bytes(torn + sound[32:])
+        assert held(tmp_path / "left", tmp_path / "again") == 11
+    first = bytearray(sound)
+    first[32 + 8 + 3] += 1
+    log.write_bytes(bytes(32) + bytes(first[32:]))
+    assert held(tmp_path / "left", tmp_path / "again") == 11
 
 
 def test_a_log_of_nothing_but_its_header_is_read_beside_its_index(tmp_path: Path):

@@ -2,7 +2,8 @@
 
 It stops at the first frame whose checksum fails, and opens without a word. Every commit is synced before the
 next one is written (synchronous=FULL), so a power cut can tear the last transaction alone: where another one
-follows, a bit was turned over. A torn header leaves only frames that are in the database already.
+follows, a bit was turned over. A log's header is synced before its first frame is written, and not before all
+that it replaces is in the database: a torn one leaves nothing else behind it.
 """
 
 from __future__ import annotations
@@ -54,8 +55,7 @@ def hidden(path: Path, page_bytes: int, read: int) -> bool:
     beyond = list(_frames(data, page_bytes, read, big))
     if sealed:
         return _several([frame for frame in beyond if frame.intact and frame.salts == (salt, other)])
-    newest = _newest(beyond)
-    return _several(newest) and not _applied(path, newest)
+    return not _applied(path, _newest(beyond))
 
 
 def _newest(frames: Sequence[Frame]) -> list[Frame]:
@@ -80,6 +80,8 @@ def _frames(data: bytes, page_bytes: int, start: int, big: bool) -> Iterator[Fra
     size = FRAME.size + page_bytes
     first = HEADER.size + start * size
     kept = reckoned = struct.unpack_from(">2I", data, first - size + 16 if start else HEADER.size - 8)
+    if not start:
+        reckoned = _sum((0, 0), data[: HEADER.size - 8], big=big)
     for at in range(first, len(data) - size + 1, size):
         page, pages, *salts, one, two = FRAME.unpack_from(data, at)
         content = data[at + FRAME.size : at + size]

@@ -88,6 +88,26 @@ def test_a_flip_in_the_header_is_noticed(crashed: Path, tmp_path: Path):
             held(crashed, tmp_path / "again")
 
 
+def test_a_flip_in_the_header_is_noticed_where_the_log_holds_one_transaction(tmp_path: Path):
+    database = Database(tmp_path / "x.db")
+    settle(database, SCHEMA)
+    append(database, 0)
+    database.truncate()
+    with database.transaction() as connection:
+        connection.execute("UPDATE t SET x = 1")
+    (tmp_path / "left").mkdir()
+    for name in ("x.db", "x.db-wal"):
+        shutil.copy(tmp_path / name, tmp_path / "left" / name)
+    database.close()
+    assert held(tmp_path / "left", tmp_path / "again") == 1
+    log = tmp_path / "left" / "x.db-wal"
+    sound = log.read_bytes()
+    for place in range(32):
+        log.write_bytes(sound[:place] + bytes([sound[place] ^ 1]) + sound[place + 1 :])
+        with pytest.raises(CorruptHome, match="log"):
+            held(tmp_path / "left", tmp_path / "again")
+
+
 def test_a_header_of_zeros_is_noticed(crashed: Path, tmp_path: Path):
     log = crashed / "x.db-wal"
     log.write_bytes(bytes(32) + log.read_bytes()[32:])

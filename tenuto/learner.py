@@ -79,7 +79,7 @@ class Learner(Predictor):
     def _adopt(self, module: nn.Module) -> None:
         super()._adopt(module)
         body = self.body
-        self._objective = Composed(self.recipe, module, body.params, self.task, self.optimizer)
+        self._objective = Composed(self.recipe, body, self.task, self.optimizer, self.config.seed)
         self.oracle = Oracle(body, self._objective, self.memory, self.counters, self.config.seed)
         self._origin = trees.copy(body.state()) if self.recipe.restart else {}
 
@@ -296,5 +296,5 @@ class Learner(Predictor):
             "parts": self.context.state(),
             "counters": self.counters.state(),
             "settings": {name: getattr(self.config, name) for name in CHANGEABLE},
-            **({"origin": dict(self._origin)} if self.recipe.restart else {}),
+            **({"origin": dict(self._origin) if self._body else {}} if self.recipe.restart else {}),
         }

@@ -119,9 +119,15 @@ class Term(Protocol):
 
 
 class Objective(Protocol):
-    """The loss of a batch at given parameters: (the scalar, the outputs (n, c))."""
+    """The loss of a batch at given parameters: (the scalar, the outputs (n, c)).
+
+    `head` names the module's Linear layer that answers, if it has one; `seed` keys random draws.
+    """
 
     task: Task
+    module: Module
+    head: str | None
+    seed: int
 
     @property
     def learning_rate(self) -> float:

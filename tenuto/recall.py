@@ -43,7 +43,7 @@ def join(
     inputs, targets, weights = [fresh.inputs], [fresh.targets], [fresh.weights]
     draws: dict[str, Draw] = {}
     for replay in recipe.replay:
-        share = due(ratio if replay.ratio is None else replay.ratio, examples, n)
+        share = replay.rows or due(ratio if replay.ratio is None else replay.ratio, examples, n)
         recalled = memory.sample(share, step, replay.name)
         if recalled is None:
             continue
@@ -106,7 +106,8 @@ def rehearsal(
     order = torch.from_numpy(permutation(config.seed, f"rehearse:{number}:{epoch}", count))
     for slots in order.tensor_split(max(1, count // (2 * config.batch_size))):
         rows = memory.table.get(slots)
-        yield Batch(body.read(rows["inputs"]), rows["targets"], rows.get("weights"))
+        drawn = {"rehearsal": Draw(slice(0, len(slots)), slots, rows)}
+        yield Batch(body.read(rows["inputs"]), rows["targets"], rows.get("weights"), None, drawn)
 
 
 def due(ratio: float, examples: int, fresh: int) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from tenuto.errors import ConfigError, ExampleError, StateError
 from tenuto.models.head import Head
@@ -62,6 +63,11 @@ class Body:
         return self.head.width if self.head is not None else None
 
     @property
+    def output(self) -> str | None:
+        """The name of the head; None for a model without one."""
+        return self.head.name if self.head is not None else None
+
+    @property
     def columns(self) -> int | None:
         """How many outputs the model answers with; None where it has no head and was not asked yet."""
         return self.head.width if self.head is not None else self._outputs
@@ -107,13 +113,17 @@ class Body:
             )
         return shape[1]
 
-    def infer(self, inputs: Tensor) -> Tensor:
-        """Outputs (n, c) in evaluation mode; the module, its buffers and all randomness are untouched."""
+    def infer(self, inputs: Tensor, params: Tree | None = None) -> Tensor:
+        """Outputs (n, c) in evaluation mode; the module, its buffers and all randomness are untouched.
+
+        Args:
+            params: answer with these parameters in place of the module's own.
+        """
         training = [module for module in self.module.modules() if module.training]
         self.module.eval()
         try:
             with torch.no_grad(), torch_draws(0, "infer", 0):
-                outputs: Tensor = self.module(self.read(inputs))
+                outputs: Tensor = functional_call(self.module, params or {}, (self.read(inputs),))
         finally:
             for module in training:
                 module.training = True

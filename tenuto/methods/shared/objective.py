@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Protocol
+
 from torch import Tensor
 from torch.func import functional_call
 from torch.nn import Module
@@ -13,17 +15,30 @@ from tenuto.trees import Tree
 from tenuto.types import Batch
 
 
+class Trained(Protocol):
+    """A module in training: its trainable parameters by name, and the name of its output layer."""
+
+    module: Module
+    params: Tree
+
+    @property
+    def output(self) -> str | None:
+        """The name of the Linear layer that answers; None where there is none."""
+
+
 class Composed:
     """A recipe's terms over one forward pass.
 
     At the live parameters the module itself is called: no copy, no functional call.
     """
 
-    def __init__(self, recipe: Recipe, module: Module, live: Tree, task: Task, optimizer: Optimizer) -> None:
+    def __init__(self, recipe: Recipe, body: Trained, task: Task, optimizer: Optimizer, seed: int) -> None:
         self.task = task
+        self.module = body.module
+        self.head = body.output
+        self.seed = seed
         self._recipe = recipe
-        self._module = module
-        self._live = live
+        self._live = body.params
         self._optimizer = optimizer
 
     @property
@@ -34,7 +49,7 @@ class Composed:
     def outputs(self, params: Tree, inputs: Tensor) -> Tensor:
         """Outputs (n, c) for rows (n, *shape), in training mode."""
         outputs: Tensor = (
-            self._module(inputs) if params is self._live else functional_call(self._module, params, (inputs,))
+            self.module(inputs) if params is self._live else functional_call(self.module, params, (inputs,))
         )
         return outputs
 
@@ -42,7 +57,7 @@ class Composed:
         """The scalar loss and the outputs (n, c) of a joined batch."""
         outputs = self.outputs(params, batch.inputs)
         teacher = self._recipe.teacher
-        seen = teacher.outputs(self._module, batch.inputs) if teacher is not None else None
+        seen = teacher.outputs(self.module, batch.inputs) if teacher is not None else None
         forward = Forward(batch, outputs, self.task, seen)
         parts = [loss for term in self._recipe.terms if (loss := term(forward)) is not None]
         if not parts:

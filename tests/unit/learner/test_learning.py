@@ -56,6 +56,8 @@ def test_every_method_learns_what_it_sees(method: str) -> None:
     learner = Learner(config=CONFIG, method=method)
     for seed in range(60):
         learner.learn_batch(blobs("abc", seed=seed))
+    if learner.recipe.restart:
+        learner.consolidate()
     assert accuracy(learner, "abc") > 0.95
 
 

@@ -1,0 +1,145 @@
+"""Heads written in closed form are what the formulas say, whatever the optimizer, batch by batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from torch import Tensor, nn
+
+from tenuto import Batch, Learner, OnlineLearnerConfig
+from tenuto.errors import ConfigError
+from tenuto.methods.shared.moments import Moments
+from tests.contract.walks import OPTIMIZERS
+
+
+def clusters(n: int, d: int, classes: int, seed: int = 0) -> tuple[Tensor, Tensor]:
+    """Rows (n, d) around a centre per class, stretched alike; codes (n,)."""
+    rng = np.random.default_rng(seed)
+    codes = rng.integers(classes, size=n)
+    stretch = rng.normal(size=(d, d))
+    rows = rng.normal(size=(classes, d))[codes] * 2 + rng.normal(size=(n, d)) @ stretch
+    return torch.from_numpy(rows).float(), torch.from_numpy(codes)
+
+
+def linear(inputs: int, outputs: int) -> Callable[[], nn.Module]:
+    """A model whose features are its inputs."""
+    return lambda: nn.Sequential(nn.Identity(), nn.Linear(inputs, outputs))
+
+
+def discriminant(rows: Tensor, codes: Tensor, shrinkage: float) -> tuple[Tensor, Tensor]:
+    """LDA from all rows at once, in float64."""
+    x, classes = rows.double(), int(codes.max()) + 1
+    means = torch.stack([x[codes == k].mean(0) for k in range(classes)])
+    apart = x - means[codes]
+    covariance = apart.T @ apart / len(x)
+    scale = max(1.0, float(covariance.diagonal().mean()))
+    inverse = torch.linalg.inv((1 - shrinkage) * covariance + shrinkage * scale * torch.eye(x.shape[1]))
+    weight = means @ inverse
+    return weight, -0.5 * (weight * means).sum(1)
+
+
+@given(st.lists(st.integers(1, 9), min_size=1, max_size=8), st.integers(0, 5))
+def test_moments_do_not_depend_on_the_split(sizes: list[int], seed: int) -> None:
+    rows, codes = clusters(sum(sizes), 3, 4, seed)
+    weights = torch.rand(sum(sizes), generator=torch.Generator().manual_seed(seed)) + 0.1
+    known, start = Moments.none(3), 0
+    for size in sizes:
+        piece = slice(start, start := start + size)
+        known = known.joined(rows[piece], codes[piece], weights[piece], classes=4)
+    w, x = weights.double(), rows.double()
+    scatter = torch.zeros(3, 3, dtype=torch.float64)
+    for k in range(4):
+        mine = codes == k
+        assert known.counts[k].item() == pytest.approx(w[mine].sum().item())
+        if mine.any():
+            mean = (w[mine, None] * x[mine]).sum(0) / w[mine].sum()
+            torch.testing.assert_close(known.means[k], mean)
+            scatter += (x[mine] - mean).T @ (w[mine, None] * (x[mine] - mean))
+    torch.testing.assert_close(known.scatter, scatter)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_slda_is_lda_of_all_rows_under_every_optimizer(optimizer: str) -> None:
+    changes, factory = OPTIMIZERS[optimizer]
+    rows, codes = clusters(205, 4, 3)
+    config = OnlineLearnerConfig(**changes)
+    options = {"shrinkage": 1e-3, "every": 1}
+    learner = Learner(linear(4, 3)(), config, method="slda", options=options, optimizer=factory)
+    for start in range(0, 205, 10):
+        learner.learn_batch(Batch(rows[start : start + 10], codes[start : start + 10]))
+    weight, bias = discriminant(rows, codes, 1e-3)
+    torch.testing.assert_close(learner.model[1].weight.double(), weight, rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(learner.model[1].bias.double(), bias, rtol=1e-5, atol=1e-5)
+
+
+def test_slda_leaves_the_body_as_it_is() -> None:
+    rows, codes = clusters(60, 4, 3)
+    config = OnlineLearnerConfig(momentum=0.9, weight_decay=0.1, learning_rate=0.1)
+    learner = Learner(config=config, method="slda")
+    learner.learn_batch(Batch(rows[:20], codes[:20]))
+    before = learner.model.body[0].weight.detach().clone()
+    learner.learn_batch(Batch(rows[20:], codes[20:]))
+    assert torch.equal(learner.model.body[0].weight, before)
+
+
+def test_slda_answers_no_class_it_has_not_seen() -> None:
+    rows, codes = clusters(60, 4, 3)
+    learner = Learner(linear(4, 5)(), method="slda", options={"every": 1})
+    learner.learn_batch(Batch(rows, codes))
+    far = torch.cat([rows, torch.zeros(1, 4), 1e3 * rows])
+    assert {*learner.predict(far).labels} <= {0, 1, 2}
+
+
+def test_between_two_factorisations_the_means_go_on() -> None:
+    rows, codes = clusters(60, 4, 3)
+    learner = Learner(linear(4, 3)(), method="slda", options={"every": 2})
+    for start in range(0, 60, 15):
+        learner.learn_batch(Batch(rows[start : start + 15], codes[start : start + 15]))
+    old, _ = discriminant(rows[:45], codes[:45], 1e-4)
+    new, _ = discriminant(rows, codes, 1e-4)
+    means = [
+        torch.stack([x.double()[c == k].mean(0) for k in range(3)]) for x, c in ((rows[:45], codes[:45]),)
+    ]
+    now = torch.stack([rows.double()[codes == k].mean(0) for k in range(3)])
+    inverse = torch.linalg.lstsq(means[0], old).solution
+    del inverse
+    found = learner.model[1].weight.double()
+    assert not torch.allclose(found, new, rtol=1e-4)
+    assert not torch.allclose(found, old, rtol=1e-4)
+    assert torch.allclose(found @ found.T, (found @ found.T).T)
+    assert now.shape == found.shape
+
+
+def test_slda_under_regression_is_ridge_regression() -> None:
+    rows, _ = clusters(80, 4, 1)
+    targets = rows @ torch.tensor([[1.0, 0.0], [0.0, 2.0], [3.0, 1.0], [0.0, 0.0]]) + torch.tensor(
+        [5.0, -1.0]
+    )
+    config = OnlineLearnerConfig(task="regression")
+    learner = Learner(linear(4, 2)(), config, method="slda", options={"every": 1, "shrinkage": 1e-6})
+    for start in range(0, 80, 10):
+        learner.learn_batch(Batch(rows[start : start + 10], targets[start : start + 10]))
+    torch.testing.assert_close(learner.outputs(rows), targets, rtol=1e-3, atol=1e-3)
+
+
+def test_rows_too_large_for_the_shrinkage_are_still_learned() -> None:
+    rows, codes = clusters(60, 4, 3)
+    learner = Learner(linear(4, 3)(), method="slda")
+    learner.learn_batch(Batch(rows, codes))
+    scaled = Learner(linear(4, 3)(), method="slda")
+    assert scaled.learn_batch(Batch(rows * 1e8, codes)).verdict.keeps
+    assert scaled.predict(rows * 1e8).labels == learner.predict(rows).labels
+
+
+def test_a_model_without_an_output_layer_of_its_own_is_refused() -> None:
+    layer = nn.Linear(2, 2, bias=False)
+    with pytest.raises(ConfigError, match="has none"):
+        Learner(layer, method="slda").learn_batch(Batch(torch.eye(2), [0, 1]))
+    frozen = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).requires_grad_(False))
+    with pytest.raises(ConfigError, match="requires_grad"):
+        Learner(frozen, method="slda").learn_batch(Batch(torch.eye(2), [0, 1]))

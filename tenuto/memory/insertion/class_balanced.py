@@ -50,14 +50,22 @@ class ClassBalanced:
         most = max(map(len, self._held.values()))
         self._full.update(g for g, slots in self._held.items() if len(slots) == most)
         if group not in self._full:
-            donor = self._held[next(g for g, slots in self._held.items() if len(slots) == most)]
+            largest = next(g for g, slots in self._held.items() if len(slots) == most)
+            donor = self._held[largest]
             pick = int(draw * most)
             slot, donor[pick] = donor[pick], donor[-1]
             donor.pop()
             held.append(slot)
+            if not donor:
+                self._forget(largest)
             return slot
         pick = int(draw * seen)
         return held[pick] if pick < len(held) else -1
+
+    def _forget(self, group: int) -> None:
+        """A class whose last row went starts anew if it returns: there may be classes without end."""
+        del self._held[group], self._seen[group]
+        self._full.discard(group)
 
     def state(self) -> State:
         """The slots and counts of each class."""

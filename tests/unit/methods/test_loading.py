@@ -61,7 +61,7 @@ def test_a_new_file_is_a_new_method(tmp_path: Path) -> None:
 
 
 def test_an_unknown_method_or_option_names_the_known() -> None:
-    with pytest.raises(ConfigError, match=r"unknown method 'erp'; known: der, derpp, er, joint, lwf, naive"):
+    with pytest.raises(ConfigError, match=r"unknown method 'erp'; known: (\w+, )+naive"):
         methods.load("erp")
     with pytest.raises(ConfigError, match=r"method 'derpp' has no option 'gamma'; it has: alpha, beta"):
         methods.load("derpp", {"gamma": 1.0})

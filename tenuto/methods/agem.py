@@ -1,0 +1,78 @@
+"""A-GEM (Chaudhry et al. 2019): no step may raise the loss on a draw from memory, to first order.
+
+    u <- u - r max(0, <u, r>) / <r, r>,    r = the gradient on rows drawn from memory
+
+u is the move proposed by the optimizer, so that the promise <u, r> <= 0 holds under momentum, Adam and
+weight decay too: a projected gradient no longer keeps it once an optimizer has preconditioned it.
+Memory is a reservoir over the whole stream; no context need be named.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import torch
+from torch import Tensor
+
+from tenuto.config import Limits
+from tenuto.methods.shared.recipe import Recipe
+from tenuto.protocols import Oracle, View
+from tenuto.trees import Tree, leaves, like
+from tenuto.types import State, Trace, Update
+
+
+class Reference:
+    """Takes from an update what opposes the gradient on `rows` remembered rows."""
+
+    def __init__(self, rows: int) -> None:
+        self._rows = rows
+
+    def project(self, update: Update, oracle: Oracle) -> Update:
+        """The nearest update that does not raise the loss on the draw, to first order."""
+        batch = oracle.recall(self._rows, "reference")
+        if batch is None:
+            return update
+        moves, reference = leaves(update.tree), leaves(oracle.gradient_on(batch))
+        along = _dot(moves, reference)
+        if along.device.type == "cpu":
+            if float(along) * update.scale <= 0.0:
+                return update
+            excess = float(along) / float(_dot(reference, reference))
+            return Update(_less(update.tree, reference, excess), update.scale)
+        wrong = torch.where(along * update.scale > 0.0, along, 0.0)
+        torch._foreach_mul_(reference, wrong / _dot(reference, reference).clamp(min=1e-38))
+        return Update(_less(update.tree, reference, 1.0), update.scale)
+
+    def observe(self, trace: Trace) -> None:
+        """Nothing to note."""
+
+    def consolidate(self, view: View) -> None:
+        """Contexts mean nothing to it."""
+
+    def state(self) -> State:
+        """None: all it needs is in memory."""
+        return {}
+
+    def load_state(self, state: State) -> None:
+        """Nothing to take."""
+
+
+def _less(tree: Tree, reference: list[Tensor], excess: float) -> Tree:
+    return like(tree, torch._foreach_add(leaves(tree), reference, alpha=-excess))
+
+
+def _dot(a: list[Tensor], b: list[Tensor]) -> Tensor:
+    """The inner product of two lists of tensors; no product of theirs is written out."""
+    return torch.stack([torch.dot(x.reshape(-1), y.reshape(-1)) for x, y in zip(a, b, strict=True)]).sum()
+
+
+def recipe(rows: Annotated[int, Limits(low=1, high=65536, usual=(10, 256), unit="rows")] = 64) -> Recipe:
+    """A-GEM.
+
+    Args:
+        rows: drawn from memory at each step for the gradient that the update must not oppose.
+
+    >>> recipe().remembers, recipe().replay
+    (True, ())
+    """
+    return Recipe(name="agem", rules=(Reference(rows),), remembers=True)

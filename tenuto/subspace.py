@@ -1,0 +1,151 @@
+"""Orthonormal bases of what must not change: extension, captured energy, and a sketch of many rows.
+
+A basis M is (d, k) with M^T M = I. The rows R (n, d) lose their part in its span by R - (R M) M^T.
+A basis grows by the leading right singular vectors of that residual until it captures the share
+|R M|^2 / |R|^2 >= threshold of the rows' energy (Saha et al. 2021). It never has more than d columns.
+Singular vectors are found in float64 on the CPU; a basis keeps its dtype and its device.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tenuto.errors import StateError
+from tenuto.types import State
+
+NEGLIGIBLE = 1e-6
+"""A direction this much shorter than the longest row is rounding, not a direction."""
+
+
+def empty(like: Tensor) -> Tensor:
+    """The basis (d, 0) of nothing, for rows (n, d).
+
+    >>> empty(torch.zeros(5, 3)).shape
+    torch.Size([3, 0])
+    """
+    return like.new_zeros(like.shape[1], 0)
+
+
+def remove(rows: Tensor, basis: Tensor) -> Tensor:
+    """Rows (n, d) without their part in the span of a basis (d, k).
+
+    >>> remove(torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0], [0.0]]))
+    tensor([[0., 4.]])
+    """
+    return torch.addmm(rows, rows @ basis, basis.T, alpha=-1)
+
+
+def captured(rows: Tensor, basis: Tensor) -> float:
+    """The share of the energy |rows|^2 that lies in the span of a basis; 1 where there is no energy.
+
+    >>> captured(torch.tensor([[3.0, 4.0]]), torch.tensor([[1.0], [0.0]]))
+    0.36
+    """
+    exact = rows.double()
+    total = float(exact.square().sum())
+    return round(float((exact @ basis.double()).square().sum()) / total, 12) if total else 1.0
+
+
+def span(basis: Tensor, rows: Tensor) -> Tensor:
+    """A basis (d, k) extended until it spans rows (n, d): Gram-Schmidt, dependent rows left out.
+
+    >>> span(torch.tensor([[1.0], [0.0]]), torch.tensor([[5.0, 0.0], [1.0, -2.0]])).shape
+    torch.Size([2, 2])
+    """
+    return cover(basis, rows, threshold=1.0)
+
+
+def cover(basis: Tensor, rows: Tensor, *, threshold: float) -> Tensor:
+    """A basis (d, k) extended by as few directions as capture this share of the energy of rows (n, d).
+
+    What it held stays as it is, bit for bit, in front.
+
+    >>> cover(torch.zeros(2, 0), torch.tensor([[3.0, 0.0], [0.0, 1.0]]), threshold=0.9).abs()
+    tensor([[1.],
+            [0.]])
+    """
+    exact, held = rows.detach().cpu().double(), basis.cpu().double()
+    total = float(exact.square().sum())
+    if not total or held.shape[1] >= held.shape[0]:
+        return basis
+    residual = remove(remove(exact, held), held)
+    lengths, directions = _singular(residual)
+    left = float(residual.square().sum())
+    shares = (total - left + lengths.square().cumsum(0)) / total
+    needed = int((shares < threshold).sum()) + 1 if (total - left) / total < threshold else 0
+    floor = NEGLIGIBLE * float(exact.norm(dim=1).max())
+    count = min(needed, int((lengths > floor).sum()), held.shape[0] - held.shape[1])
+    if not count:
+        return basis
+    fresh = torch.linalg.qr(remove(directions[:, :count].T, held).T)[0]
+    return torch.cat([basis, fresh.to(basis)], 1)
+
+
+def _singular(rows: Tensor) -> tuple[Tensor, Tensor]:
+    """Singular values in descending order and right singular vectors (d, m) of rows (n, d)."""
+    if len(rows) <= rows.shape[1]:
+        _, lengths, directions = torch.linalg.svd(rows, full_matrices=False)
+        return lengths, directions.T
+    squares, directions = torch.linalg.eigh(rows.T @ rows)
+    return squares.flip(0).clamp(min=0).sqrt(), directions.flip(1)
+
+
+class FrequentDirections:
+    """A sketch B (size, d) of every row A seen so far (Liberty 2013), in memory that does not grow.
+
+        0 <= |A x|^2 - |B x|^2 <= |A|^2 / (size + 1) for every unit x
+
+    Rows are put in a buffer of twice the size; when it is full, the squares of its singular values are
+    lessened by that of the first one beyond `size`, which empties half of it.
+
+    Args:
+        size: directions kept, at least 1.
+        width: d, what a row holds.
+
+    >>> sketch = FrequentDirections(size=2, width=3)
+    >>> sketch.add(torch.eye(3)[[0, 0, 0, 1]])
+    >>> (sketch.rows().T @ sketch.rows()).diagonal()
+    tensor([3., 1., 0.])
+    """
+
+    def __init__(self, *, size: int, width: int) -> None:
+        self.size = size
+        self._buffer = torch.zeros(2 * size, width)
+        self._filled = 0
+
+    def add(self, rows: Tensor) -> None:
+        """See rows (n, d)."""
+        rows = rows.detach().to(self._buffer)
+        while len(rows):
+            if self._filled == len(self._buffer):
+                kept = self._shrunk()
+                self._buffer.zero_()
+                self._buffer[: len(kept)] = kept
+                self._filled = len(kept)
+            some = rows[: len(self._buffer) - self._filled]
+            self._buffer[self._filled : self._filled + len(some)] = some
+            self._filled += len(some)
+            rows = rows[len(some) :]
+
+    def rows(self) -> Tensor:
+        """The sketch (at most `size`, d); asking for it changes nothing."""
+        return self._shrunk() if self._filled > self.size else self._buffer[: self._filled].clone()
+
+    def _shrunk(self) -> Tensor:
+        lengths, directions = _singular(self._buffer[: self._filled].double())
+        least = lengths[self.size].square() if len(lengths) > self.size else 0.0
+        kept = (lengths.square() - least).clamp(min=0).sqrt()[: self.size]
+        return (kept[:, None] * directions.T[: len(kept)]).to(self._buffer)
+
+    def state(self) -> State:
+        """The buffer, and how much of it is filled."""
+        return {"buffer": self._buffer, "filled": self._filled}
+
+    def load_state(self, state: State) -> None:
+        """Take a saved buffer. StateError where it is of another size."""
+        if state["buffer"].shape != self._buffer.shape:
+            raise StateError(
+                f"the saved sketch is {tuple(state['buffer'].shape)}, this one {tuple(self._buffer.shape)}"
+            )
+        self._buffer, self._filled = state["buffer"].clone(), int(state["filled"])

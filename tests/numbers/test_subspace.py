@@ -1,0 +1,111 @@
+"""Bases and sketches against their closed forms."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch import Tensor
+
+from tenuto import subspace
+from tenuto.errors import StateError
+from tenuto.subspace import FrequentDirections
+
+
+def normal(n: int, d: int, seed: int = 0, rank: int | None = None) -> Tensor:
+    """Rows (n, d) of unequal energies, of at most this rank."""
+    draws = torch.Generator().manual_seed(seed)
+    rows = torch.randn(n, rank or d, generator=draws) * torch.logspace(0, -2, rank or d)
+    return rows @ torch.linalg.qr(torch.randn(d, d, generator=draws))[0][: rank or d]
+
+
+def skew(basis: Tensor) -> float:
+    """How far M^T M is from the identity."""
+    return float((basis.T @ basis - torch.eye(basis.shape[1])).abs().max()) if basis.shape[1] else 0.0
+
+
+sizes = st.integers(1, 12)
+
+
+@given(sizes, sizes, sizes, st.integers(0, 99), st.floats(0.0, 1.0))
+@settings(max_examples=100, deadline=None)
+def test_a_basis_stays_orthonormal_keeps_what_it_had_and_captures_enough(
+    n: int, m: int, d: int, seed: int, threshold: float
+) -> None:
+    first, second = normal(n, d, seed), normal(m, d, seed + 1)
+    one = subspace.cover(subspace.empty(first), first, threshold=threshold)
+    two = subspace.cover(one, second, threshold=threshold)
+    assert torch.equal(two[:, : one.shape[1]], one)
+    assert two.shape[1] <= d
+    assert skew(two) < 1e-5
+    assert subspace.captured(first, one) >= threshold - 1e-6
+    assert subspace.captured(second, two) >= threshold - 1e-6
+    assert (
+        subspace.remove(first, two).norm() <= first.norm() * max(1 - threshold, 1e-10) ** 0.5 * 1.001 + 1e-5
+    )
+
+
+def test_as_few_directions_as_will_do() -> None:
+    """Energies 64, 25, 9, 2 of 100: the leading ones are taken until the share is reached."""
+    rows = torch.diag(torch.tensor([2.0, 25.0, 9.0, 64.0]).sqrt())
+    for threshold, count in ((0.0, 0), (0.5, 1), (0.64, 1), (0.65, 2), (0.89, 2), (0.9, 3), (0.99, 4)):
+        basis = subspace.cover(subspace.empty(rows), rows, threshold=threshold)
+        assert basis.shape == (4, count), threshold
+        assert subspace.captured(rows, basis) == pytest.approx(sum([0.64, 0.25, 0.09, 0.02][:count]))
+
+
+def test_energy_held_already_counts() -> None:
+    rows = torch.diag(torch.tensor([3.0, 4.0]))
+    held = torch.tensor([[0.0], [1.0]])
+    assert subspace.cover(held, rows, threshold=0.64) is held
+    assert subspace.cover(held, rows, threshold=0.65).shape == (2, 2)
+
+
+@pytest.mark.parametrize("n", [3, 50])
+def test_dependent_rows_add_no_direction(n: int) -> None:
+    """With fewer rows than columns, and with more."""
+    rows = normal(n, 10, rank=3)
+    basis = subspace.span(subspace.empty(rows), rows)
+    assert basis.shape == (10, 3)
+    assert subspace.remove(rows, basis).abs().max() < 1e-5
+    assert subspace.span(basis, rows + rows.flip(0)) is basis
+
+
+def test_a_full_basis_takes_no_more_and_zeros_no_direction() -> None:
+    full = torch.eye(3)
+    assert subspace.cover(full, normal(5, 3), threshold=1.0) is full
+    nothing = subspace.empty(full)
+    assert subspace.cover(nothing, torch.zeros(4, 3), threshold=1.0) is nothing
+    assert subspace.captured(torch.zeros(4, 3), nothing) == 1.0
+
+
+@given(sizes, st.integers(1, 8), st.integers(1, 60), st.integers(0, 99))
+@settings(max_examples=100, deadline=None)
+def test_the_sketch_keeps_its_bound(size: int, width: int, n: int, seed: int) -> None:
+    """0 <= A^T A - B^T B <= |A|^2 / (size + 1), and exact below the size (Liberty 2013)."""
+    rows = normal(n, width, seed)
+    sketch = FrequentDirections(size=size, width=width)
+    for part in rows.split(7):
+        sketch.add(part)
+    kept = sketch.rows()
+    assert len(kept) <= size
+    missing = torch.linalg.eigvalsh((rows.T @ rows - kept.T @ kept).double())
+    energy = float(rows.square().sum())
+    assert missing.min() >= -1e-5 * energy
+    assert missing.max() <= energy / (size + 1) + 1e-5 * energy
+    if min(n, width) <= size:
+        assert missing.max() <= 1e-4 * energy
+
+
+def test_a_sketch_resumes_bit_for_bit() -> None:
+    rows = normal(40, 6)
+    whole, first, second = (FrequentDirections(size=3, width=6) for _ in range(3))
+    whole.add(rows[:11])
+    whole.add(rows[11:])
+    first.add(rows[:11])
+    second.load_state(first.state())
+    second.add(rows[11:])
+    assert torch.equal(whole.rows(), second.rows())
+    with pytest.raises(StateError, match=r"\(6, 6\), this one \(6, 5\)"):
+        FrequentDirections(size=3, width=5).load_state(first.state())

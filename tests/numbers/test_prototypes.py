@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from tenuto import Batch, Learner, OnlineLearnerConfig
 from tenuto.errors import ConfigError
+from tenuto.methods.scr import contrast
 from tenuto.methods.shared.moments import Moments
 from tests.contract.walks import OPTIMIZERS
 
@@ -143,3 +144,46 @@ def test_a_model_without_an_output_layer_of_its_own_is_refused() -> None:
     frozen = nn.Sequential(nn.Linear(2, 2), nn.Linear(2, 2).requires_grad_(False))
     with pytest.raises(ConfigError, match="requires_grad"):
         Learner(frozen, method="slda").learn_batch(Batch(torch.eye(2), [0, 1]))
+
+
+@given(st.integers(2, 9), st.integers(0, 5))
+def test_the_contrast_is_its_formula(n: int, seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    z = nn.functional.normalize(torch.from_numpy(rng.normal(size=(n, 3))))
+    codes, weights = torch.from_numpy(rng.integers(3, size=n)), torch.from_numpy(rng.uniform(0.5, 2, size=n))
+    losses = []
+    for i in range(n):
+        others = [a for a in range(n) if a != i]
+        partners = [p for p in others if codes[p] == codes[i]]
+        every = torch.logsumexp(torch.stack([z[i] @ z[a] / 0.2 for a in others]), 0)
+        losses.append(
+            sum((every - z[i] @ z[p] / 0.2 for p in partners), torch.tensor(0.0)) / max(1, len(partners))
+        )
+    torch.testing.assert_close(contrast(z, codes, 0.2, weights), (torch.stack(losses) * weights).mean())
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_scr_answers_with_the_nearest_mean_of_directions(optimizer: str) -> None:
+    changes, factory = OPTIMIZERS[optimizer]
+    rows, codes = clusters(90, 4, 3)
+    learner = Learner(linear(4, 5)(), OnlineLearnerConfig(**changes), method="scr", optimizer=factory)
+    for start in range(0, 90, 10):
+        learner.learn_batch(Batch(rows[start : start + 10], codes[start : start + 10]))
+    means = learner.save_state()["parts"]["estimator"]["means"]["means"][:3]
+    z = nn.functional.normalize(rows.double())
+    nearest = torch.cdist(z, nn.functional.normalize(means)).argmin(1)
+    assert learner.predict(rows).labels == nearest.tolist()
+    assert learner.predict(torch.zeros(1, 4)).labels[0] in (0, 1, 2)
+
+
+def test_the_means_of_scr_are_those_of_all_rows_within_the_window() -> None:
+    rows, codes = clusters(40, 4, 2)
+    config = OnlineLearnerConfig(replay_ratio=0.0)
+    learner = Learner(linear(4, 2)(), config, method="scr", options={"window": 1000.0})
+    weights = torch.rand(40, generator=torch.Generator().manual_seed(0)) + 0.1
+    for start in range(0, 40, 7):
+        piece = slice(start, start + 7)
+        learner.learn_batch(Batch(rows[piece], codes[piece], weights[piece]))
+    z, w = nn.functional.normalize(rows.double()), weights.double()[:, None]
+    wanted = torch.stack([(w * z)[codes == k].sum(0) / w[codes == k].sum() for k in range(2)])
+    torch.testing.assert_close(learner.save_state()["parts"]["estimator"]["means"]["means"], wanted)

@@ -123,8 +123,23 @@ def test_it_learns_in_place(name: str) -> None:
     assert answers.classes == (0, 1, 2)
 
 
-@pytest.mark.parametrize("method", methods.known())
-@pytest.mark.parametrize("name", MODULES)
+UNFIT = {("weightless", "slda"), ("embedding", "slda"), ("weightless", "scr")}
+"""Methods that write the output layer need one: slda's must have a bias."""
+
+
+@pytest.mark.parametrize(("name", "method"), sorted(UNFIT))
+def test_a_method_that_writes_the_head_refuses_a_model_without_one(name: str, method: str) -> None:
+    learner = Learner(built(name), CONFIG, method=method)
+    before = learner.digest()
+    with pytest.raises(ConfigError, match="output layer"):
+        learner.learn_batch(images(name))
+    assert learner.digest() == before
+
+
+@pytest.mark.parametrize(
+    ("name", "method"),
+    [(name, method) for name in MODULES for method in methods.known() if (name, method) not in UNFIT],
+)
 def test_it_resumes_bit_for_bit_under_every_method(name: str, method: str) -> None:
     whole = Learner(built(name), CONFIG, method=method)
     for seed in range(4):

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from tenuto.errors import ConfigError, ExampleError, StateError
 from tenuto.models.head import Head
@@ -113,17 +112,13 @@ class Body:
             )
         return shape[1]
 
-    def infer(self, inputs: Tensor, params: Tree | None = None) -> Tensor:
-        """Outputs (n, c) in evaluation mode; the module, its buffers and all randomness are untouched.
-
-        Args:
-            params: answer with these parameters in place of the module's own.
-        """
+    def infer(self, inputs: Tensor) -> Tensor:
+        """Outputs (n, c) in evaluation mode; the module, its buffers and all randomness are untouched."""
         training = [module for module in self.module.modules() if module.training]
         self.module.eval()
         try:
             with torch.no_grad(), torch_draws(0, "infer", 0):
-                outputs: Tensor = functional_call(self.module, params or {}, (self.read(inputs),))
+                outputs: Tensor = self.module(self.read(inputs))
         finally:
             for module in training:
                 module.training = True

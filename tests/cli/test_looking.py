@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tenuto.store.home import Home
-from tests.cli.conftest import document, tenuto
+from tests.cli.conftest import document, example, tenuto, write
 
 HEAVY = {"torch", "numpy", "rich", "sklearn", "matplotlib"}
 
@@ -123,3 +123,18 @@ def test_a_home_that_is_not_there_is_named(verb: str, tmp_path: Path) -> None:
     assert document(done)["error"]["kind"] == "HomeMissing"
     assert f"there is no home at {tmp_path / 'none'}" in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_the_doctor_names_what_is_wrong_and_changes_nothing(learned: Path, tmp_path: Path) -> None:
+    before = {path: path.read_bytes() for path in learned.rglob("*") if path.is_file()}
+    told = document(tenuto("doctor", "--home", learned, "--json"))
+    assert {path: path.read_bytes() for path in before} == before
+    assert set(told) == {"home", "findings"}
+    home = tmp_path / "home"
+    rows = write(tmp_path / "rows.jsonl", [example(n) for n in range(2200)])
+    made = tenuto("learn", rows, "--home", home, "--method", "lwf", "--set", "replay_ratio=0.9")
+    assert made.returncode == 0, made.stderr
+    said = tenuto("doctor", "--home", home)
+    assert said.returncode == 0, said.stderr
+    assert "never_consolidated (critical)" in said.stdout
+    assert "remedy: call consolidate()" in said.stdout

@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: run test check unit crash bench contract-long clean
+.PHONY: run test check unit crash bench papers contract-long clean
 
 run: $(VENV)/ready
 	$(BIN)/tenuto demo --out report.html
@@ -29,6 +29,9 @@ contract-long: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks
+
+papers: $(VENV)/ready
+	$(BIN)/tenuto bench papers --data $(or $(TENUTO_DATA),../shared/data)/mnist --workers 2
 
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tenuto needs Python 3.11 or newer: make PYTHON=python3.11 ...")'

@@ -1,0 +1,89 @@
+"""What each method is given on each protocol.
+
+Where they begin: the papers' own hyper-parameters. What differs was chosen by `tenuto bench papers --tune`,
+on rows held out of the training rows and with seeds that no table reports; no choice has seen a test row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from tenuto.studies.papers.figures import Line
+from tenuto.studies.papers.protocols import Setting
+
+Sized = Mapping[int | None, Setting]
+"""By rows of memory; under None what holds for every size that is not named."""
+
+
+def _at(method: str, rate: float, options: Mapping[str, Any] | None = None, /, **config: Any) -> Setting:
+    return Setting(method=method, options=options or {}, config={"learning_rate": rate, **config})
+
+
+def _joint(rate: float, **config: Any) -> Sized:
+    return {None: Setting(method="naive", config={"learning_rate": rate, **config}, mixed=True)}
+
+
+SETTINGS: Mapping[str, Mapping[str, Sized]] = {
+    "p-mnist": {
+        "joint": _joint(0.2),
+        "SGD": {None: _at("naive", 0.2)},
+        "ER": {None: _at("er", 0.2)},
+        "DER": {
+            200: _at("der", 0.2, {"alpha": 1.0}),
+            None: _at("der", 0.2, {"alpha": 0.5}),
+        },
+        "DER++": {
+            200: _at("derpp", 0.1, {"alpha": 1.0, "beta": 1.0}),
+            500: _at("derpp", 0.2, {"alpha": 1.0, "beta": 0.5}),
+            5120: _at("derpp", 0.2, {"alpha": 0.5, "beta": 1.0}),
+        },
+    },
+    "r-mnist": {
+        "joint": _joint(0.2),
+        "SGD": {None: _at("naive", 0.2)},
+        "ER": {None: _at("er", 0.2)},
+        "DER": {None: _at("der", 0.2, {"alpha": 0.5})},
+        "DER++": {
+            200: _at("derpp", 0.1, {"alpha": 1.0, "beta": 0.5}),
+            500: _at("derpp", 0.2, {"alpha": 0.5, "beta": 1.0}),
+            5120: _at("derpp", 0.2, {"alpha": 0.5, "beta": 0.5}),
+        },
+    },
+    "s-mnist": {
+        "joint": _joint(0.1),
+        "SGD": {None: _at("naive", 0.03)},
+        "ER": {200: _at("er", 0.01), None: _at("er", 0.1)},
+        "DER": {
+            200: _at("der", 0.03, {"alpha": 0.2}),
+            500: _at("der", 0.03, {"alpha": 1.0}),
+            5120: _at("der", 0.1, {"alpha": 0.5}),
+        },
+        "DER++": {
+            200: _at("derpp", 0.03, {"alpha": 0.2, "beta": 1.0}),
+            500: _at("derpp", 0.03, {"alpha": 1.0, "beta": 0.5}),
+            5120: _at("derpp", 0.1, {"alpha": 0.2, "beta": 0.5}),
+        },
+    },
+    "p-mnist-10": {
+        "joint": _joint(0.01),
+        "SGD": {None: _at("naive", 0.01)},
+        "ER": {None: _at("er", 0.01, memory_size=1000)},
+    },
+}
+"""By protocol and method as the paper spells it; a method that is not there is not run."""
+
+GRIDS: Mapping[str, Mapping[str, list[Any]]] = {
+    "joint": {"learning_rate": [0.03, 0.1, 0.2]},
+    "SGD": {"learning_rate": [0.03, 0.1, 0.2]},
+    "ER": {"learning_rate": [0.03, 0.1, 0.2]},
+    "DER": {"learning_rate": [0.03, 0.1, 0.2], "alpha": [0.3, 0.5, 1.0]},
+    "DER++": {"learning_rate": [0.03, 0.1, 0.2], "alpha": [0.3, 0.5, 1.0], "beta": [0.5, 1.0]},
+}
+"""What `--tune` tries of each method beside its own setting: settings of the learner, and options."""
+
+
+def setting(line: Line) -> Setting | None:
+    """What a line's method is given; None where it is not run."""
+    sized = SETTINGS.get(line.protocol, {}).get(line.method, {})
+    return sized.get(line.buffer, sized.get(None))

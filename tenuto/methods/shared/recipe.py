@@ -17,6 +17,7 @@ class Replay:
     Args:
         name: the draw's name; two draws of different names are independent.
         ratio: replayed / (fresh + replayed) rows; None: the learner's `replay_ratio`.
+        rows: how many rows to draw beside any batch, in place of a ratio.
 
     >>> Replay("labels", ratio=0.5).name
     'labels'
@@ -24,6 +25,7 @@ class Replay:
 
     name: str = "replay"
     ratio: float | None = None
+    rows: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

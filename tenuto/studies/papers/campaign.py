@@ -25,7 +25,7 @@ from tenuto.studies.papers.settings import GRIDS, setting
 Tell = Callable[[Job, int, int], None]
 """Told as it goes: the job, rows learned, of how many."""
 TUNED_ON = 5
-"""Contexts that a setting is chosen on, at most."""
+"""Contexts that a setting is chosen on where there is a memory; a penalty adds up, and needs all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,11 +58,11 @@ def runnable(line: Line) -> Setting | None:
 
 
 def trials(lines: Iterable[Line], seeds: Sequence[int], data: str) -> Iterator[Job]:
-    """The runs that choose a setting: each line's grid, on held-out rows and the first contexts."""
+    """The runs that choose a setting: each line's grid, on held-out rows."""
     for line, seed in product(lines, seeds):
         if (found := runnable(line)) is None:
             continue
-        count = min(TUNED_ON, PROTOCOLS[line.protocol].contexts)
+        count = None if line.buffer is None else min(TUNED_ON, PROTOCOLS[line.protocol].contexts)
         for one in [found, *(tried for tried in grid(line, found) if tried != found)]:
             yield Job(
                 protocol=line.protocol,

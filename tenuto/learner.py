@@ -209,10 +209,8 @@ class Learner(Predictor):
             for batch in rehearsal(memory, self.body, self.config, self.counters.consolidations, epoch):
                 self._step(batch)
         self.context.close(self.body, self._objective, self.counters)
-        updates = self.counters.steps - before
-        return ConsolidationReport(
-            number=self.counters.consolidations, parts=tuple(self.context.parts), updates=updates
-        )
+        number, parts = self.counters.consolidations, tuple(self.context.parts)
+        return ConsolidationReport(number=number, parts=parts, updates=self.counters.steps - before)
 
     def _restart(self) -> None:
         """Go back to the initial weights, with the outputs the head has gained since."""
@@ -282,7 +280,8 @@ class Learner(Predictor):
         if self.memory is not None:
             self.memory.load_state(state["memory"])
         self.context.load_state(state["parts"])
-        self._origin = trees.copy(state.get("origin", {}))
+        names = state["model"] if self.recipe.restart and self._body is not None else ()
+        self._origin = {name: state["origin"][name].detach().clone() for name in names}
         self.counters.load_state(state["counters"])
 
     def _state(self) -> State:

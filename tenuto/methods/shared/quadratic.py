@@ -1,0 +1,79 @@
+"""A quadratic penalty around remembered weights, which EWC, SI and MAS share.
+
+    penalty = 1/2 sum_i P_i (theta_i - theta*_i)^2,   gradient = P (theta - theta*)
+
+P >= 0 is the precision: the method's strength times its importance F, so that the step costs two fused
+kernels. Parameters gained since the last consolidation are free: their precision is zero.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from tenuto import trees
+from tenuto.trees import Tree
+from tenuto.types import State
+
+
+class Quadratic:
+    """The precision and the anchor theta*; nothing until `hold`.
+
+    >>> pull = Quadratic(); pull.hold({"w": torch.tensor([2.0])}, {"w": torch.tensor([1.0])})
+    >>> pull.gradient({"w": torch.tensor([4.0, 5.0])})
+    {'w': tensor([6., 0.])}
+    """
+
+    def __init__(self) -> None:
+        self.precision: Tree = {}
+        self.anchor: Tree = {}
+
+    def gradient(self, params: Tree) -> Tree | None:
+        """The penalty's gradient in tensors of its own; None before the first `hold`."""
+        if not self.precision:
+            return None
+        anchors = [self.anchor[name] for name in params]
+        known = [_known(p, anchor) for p, anchor in zip(params.values(), anchors, strict=True)]
+        pulls = torch._foreach_sub(known, anchors)
+        torch._foreach_mul_(pulls, [self.precision[name] for name in params])
+        return {name: trees.fit(pull, p) for (name, p), pull in zip(params.items(), pulls, strict=True)}
+
+    def hold(self, precision: Tree, anchor: Tree) -> None:
+        """From here on, pull towards this anchor this strongly."""
+        self.precision, self.anchor = trees.copy(precision), trees.copy(anchor)
+
+    def renew(self, precision: Tree, params: Tree, keep: float = 1.0) -> None:
+        """P <- keep * P + precision, anchored at the parameters as they are."""
+        self.hold(trees.add(precision, trees.follow(self.precision, params), alpha=keep), params)
+
+    def join(self, precision: Tree, params: Tree) -> None:
+        """One more quadratic, around the parameters as they are: the sum of all, exactly.
+
+        sum_k P_k (theta - theta_k)^2 = P (theta - theta*)^2 + const with P = sum_k P_k and
+        theta* = sum_k P_k theta_k / P, whatever the number of terms.
+        """
+        before, anchor = trees.follow(self.precision, params), trees.follow(self.anchor, params)
+        merged = trees.add(precision, before)
+        middle = {
+            name: _between(anchor[name], p, precision[name], merged[name]) for name, p in params.items()
+        }
+        self.hold(merged, middle)
+
+    def state(self) -> State:
+        """Precision and anchor."""
+        return {"precision": dict(self.precision), "anchor": dict(self.anchor)}
+
+    def load_state(self, state: State) -> None:
+        """Take saved ones."""
+        self.hold(state["precision"], state["anchor"])
+
+
+def _known(parameter: Tensor, anchor: Tensor) -> Tensor:
+    """The rows of a parameter that the anchor knows."""
+    return parameter if parameter.shape == anchor.shape else parameter[: len(anchor)]
+
+
+def _between(anchor: Tensor, now: Tensor, added: Tensor, merged: Tensor) -> Tensor:
+    """anchor moved towards `now` by the share that was added; `now` itself where nothing pulls."""
+    share = torch.where(merged > 0, added / merged, torch.ones_like(merged))
+    return torch.lerp(anchor, now.detach(), share)

@@ -93,6 +93,9 @@ class OnlineLearnerConfig(_Settings):
     betas: tuple[float, float] = _setting((0.9, 0.999), "AdamW's decay of moments", low=0.0, high=0.999999)
     eps: float = _setting(1e-8, "AdamW's denominator offset", low=0.0, high=1.0)
     weight_decay: float = _setting(0.0, "L2 for SGD, decoupled for AdamW", low=0.0, high=1.0)
+    accumulate: int = _setting(
+        1, "steps whose mean gradient makes one move", low=1, high=65536, usual=(1, 32), unit="steps"
+    )
     memory_size: int = _setting(500, "rows the replay buffer holds", low=1, usual=(200, 5000), unit="rows")
     replay_ratio: float = _setting(
         0.5, "replayed / (fresh + replayed) rows of one draw", low=0.0, high=0.95, usual=(0.3, 0.5)

@@ -8,18 +8,24 @@ from torch.nn import Parameter
 from torch.optim import Optimizer as TorchOptimizer
 
 from tenuto.config import OnlineLearnerConfig
+from tenuto.optimizers.accumulated import Accumulated
 from tenuto.optimizers.adamw import AdamW
 from tenuto.optimizers.sgd import SGD
 from tenuto.optimizers.wrapped import Wrapped
 from tenuto.protocols import Optimizer
 
-__all__ = ["SGD", "AdamW", "Factory", "Wrapped", "make"]
+__all__ = ["SGD", "Accumulated", "AdamW", "Factory", "Wrapped", "make"]
 
 Factory = Callable[[list[Parameter]], TorchOptimizer]
 
 
 def make(config: OnlineLearnerConfig, factory: Factory | None = None) -> Optimizer:
-    """The optimizer a config names, or a torch optimizer made by `factory`."""
+    """The optimizer a config names, or a torch optimizer made by `factory`; it may gather several steps."""
+    made = _made(config, factory)
+    return made if config.accumulate == 1 else Accumulated(made, config.accumulate)
+
+
+def _made(config: OnlineLearnerConfig, factory: Factory | None) -> Optimizer:
     if factory is not None:
         return Wrapped(factory)
     if config.optimizer == "adamw":

@@ -82,7 +82,7 @@ def test_a_choice_names_the_others(name: str) -> None:
     [
         ("learnig_rate", "unknown option 'learnig_rate'; did you mean 'learning_rate'?"),
         ("memory", "unknown option 'memory'; did you mean 'memory_size'?"),
-        ("zzz", "unknown option 'zzz'; known: batch_size, betas"),
+        ("zzz", "unknown option 'zzz'; known: accumulate, batch_size"),
     ],
 )
 def test_an_unknown_option_names_the_nearest(option: str, message: str) -> None:

@@ -82,6 +82,17 @@ def cover(basis: Tensor, rows: Tensor, *, threshold: float) -> Tensor:
     return torch.cat([basis, fresh.to(basis)], 1)
 
 
+def complement(basis: Tensor) -> Tensor:
+    """A basis (d, d - k) of all that is orthogonal to a basis (d, k); the same bits for the same bits.
+
+    >>> complement(torch.tensor([[1.0], [0.0]])).abs()
+    tensor([[0.],
+            [1.]])
+    """
+    whole: Tensor = torch.linalg.qr(basis.cpu().double(), mode="complete")[0]
+    return whole[:, basis.shape[1] :].to(basis)
+
+
 def _singular(rows: Tensor) -> tuple[Tensor, Tensor]:
     """Singular values in descending order and right singular vectors (d, m) of rows (n, d)."""
     if len(rows) <= rows.shape[1]:

@@ -42,6 +42,7 @@ class Projection:
         self._freeze = freeze
         self._bases: Tree = {}
         self._biases: dict[str, str | None] = {}
+        self._sides: dict[str, tuple[Tensor, int, int]] = {}
         self._free: list[str] = []
 
     def project(self, update: Update, oracle: Oracle) -> Update:
@@ -52,17 +53,17 @@ class Projection:
         if self._freeze:
             known = {*self._bases, *self._biases.values(), *self._free}
             tree = {name: torch.zeros_like(leaf) for name, leaf in update.tree.items() if name not in known}
-        for weight, basis in self._bases.items():
-            bias = self._biases[weight]
-            move = update.tree[weight]
-            rows = move.flatten(1)
-            if bias is None:
-                tree[weight] = subspace.remove(rows, basis).view(move.shape)
-                continue
-            beside = update.tree[bias]
-            spanned = torch.addr(rows @ basis[:-1], beside, basis[-1])
-            tree[weight] = torch.addmm(rows, spanned, basis[:-1].T, alpha=-1).view(move.shape)
-            tree[bias] = torch.addmv(beside, spanned, basis[-1], alpha=-1)
+        for weight, bias in self._biases.items():
+            basis, kept, taken = self._sides[weight]
+            rows = update.tree[weight].flatten(1)
+            spanned = rows @ (basis if bias is None else basis[:-1])
+            if bias is not None:
+                beside = update.tree[bias]
+                spanned = torch.addr(spanned, beside, basis[-1])
+                tree[bias] = torch.addmv(beside, spanned, basis[-1], beta=kept, alpha=taken)
+                basis = basis[:-1]
+            moved = torch.addmm(rows, spanned, basis.T, beta=kept, alpha=taken)
+            tree[weight] = moved.view(update.tree[weight].shape)
         return Update({name: tree.get(name, leaf) for name, leaf in update.tree.items()}, update.scale)
 
     def observe(self, trace: Trace) -> None:
@@ -84,6 +85,7 @@ class Projection:
         held = self._bases.get(layer.weight, subspace.empty(layer.inputs).to(weight))
         self._bases[layer.weight] = subspace.cover(held, layer.inputs, threshold=share)
         self._biases[layer.weight] = layer.bias
+        self._sides[layer.weight] = _thinner(self._bases[layer.weight])
 
     def state(self) -> State:
         """The basis of each layer by its weight's name, the bias beside it, what is left free."""
@@ -93,6 +95,14 @@ class Projection:
         """Take saved bases."""
         self._bases, self._biases = copy(state["bases"]), dict(state["biases"])
         self._free = list(state["free"])
+        self._sides = {weight: _thinner(basis) for weight, basis in self._bases.items()}
+
+
+def _thinner(basis: Tensor) -> tuple[Tensor, int, int]:
+    """U - (U M) M^T as (M, 1, -1), or as (U N) N^T where the complement N of M is thinner: (N, 0, 1)."""
+    if 2 * basis.shape[1] <= basis.shape[0]:
+        return basis, 1, -1
+    return subspace.complement(basis), 0, 1
 
 
 def recipe(

@@ -260,7 +260,11 @@ def conv() -> nn.Module:
 def test_gpm_keeps_what_layers_answer_to_protected_inputs(
     optimizer: str, model: Callable[[], nn.Module]
 ) -> None:
-    """Bias and weight together, under momentum, preconditioning and weight decay."""
+    """Bias and weight together, under momentum, preconditioning and weight decay.
+
+    Of the directions of the first layer few are held, of the first convolution's most: there the complement
+    of the basis is what projects.
+    """
     one = learner("gpm", optimizer, model, {"threshold": 1.0, "first_threshold": None, "rows": 4})
     seen, answers = [], []
     for number in range(2):
@@ -274,6 +278,8 @@ def test_gpm_keeps_what_layers_answer_to_protected_inputs(
         answers.append(one.outputs(fresh.inputs))
         for inputs, answer in zip(seen, answers, strict=True):
             torch.testing.assert_close(one.outputs(inputs), answer, atol=1e-5, rtol=0)
+    d, k = next(iter(one.save_state()["parts"]["rule0"]["bases"].values())).shape
+    assert (2 * k > d) is (model is conv)
 
 
 def test_gpm_takes_no_more_directions_than_inputs_have() -> None:

@@ -72,6 +72,18 @@ def test_dependent_rows_add_no_direction(n: int) -> None:
     assert subspace.span(basis, rows + rows.flip(0)) is basis
 
 
+@given(sizes, sizes, st.integers(0, 99))
+@settings(max_examples=50, deadline=None)
+def test_a_basis_and_its_complement_are_the_whole(n: int, d: int, seed: int) -> None:
+    rows = normal(n, d, seed)
+    basis = subspace.span(subspace.empty(rows), rows)
+    rest = subspace.complement(basis)
+    assert skew(torch.cat([basis, rest], 1)) < 1e-5
+    assert basis.shape[1] + rest.shape[1] == d
+    others = normal(5, d, seed + 1)
+    torch.testing.assert_close(others @ rest @ rest.T, subspace.remove(others, basis), atol=1e-5, rtol=1e-4)
+
+
 def test_a_full_basis_takes_no_more_and_zeros_no_direction() -> None:
     full = torch.eye(3)
     assert subspace.cover(full, normal(5, 3), threshold=1.0) is full

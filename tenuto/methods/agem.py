@@ -17,7 +17,7 @@ from torch import Tensor
 from tenuto.config import Limits
 from tenuto.methods.shared.recipe import Recipe
 from tenuto.protocols import Oracle, View
-from tenuto.trees import Tree, leaves, like
+from tenuto.trees import leaves, like
 from tenuto.types import State, Trace, Update
 
 
@@ -32,16 +32,8 @@ class Reference:
         batch = oracle.recall(self._rows, "reference")
         if batch is None:
             return update
-        moves, reference = leaves(update.tree), leaves(oracle.gradient_on(batch))
-        along = _dot(moves, reference)
-        if along.device.type == "cpu":
-            if float(along) * update.scale <= 0.0:
-                return update
-            excess = float(along) / float(_dot(reference, reference))
-            return Update(_less(update.tree, reference, excess), update.scale)
-        wrong = torch.where(along * update.scale > 0.0, along, 0.0)
-        torch._foreach_mul_(reference, wrong / _dot(reference, reference).clamp(min=1e-38))
-        return Update(_less(update.tree, reference, 1.0), update.scale)
+        reference = leaves(oracle.gradient_on(batch))
+        return decided(update, reference) if batch.inputs.device.type == "cpu" else clamped(update, reference)
 
     def observe(self, trace: Trace) -> None:
         """Nothing to note."""
@@ -57,8 +49,23 @@ class Reference:
         """Nothing to take."""
 
 
-def _less(tree: Tree, reference: list[Tensor], excess: float) -> Tree:
-    return like(tree, torch._foreach_add(leaves(tree), reference, alpha=-excess))
+def decided(update: Update, reference: list[Tensor]) -> Update:
+    """The projection where a number is read at no cost: nothing is done to an update that opposes nothing."""
+    along = float(_dot(leaves(update.tree), reference))
+    if along * update.scale <= 0.0:
+        return update
+    excess = along / float(_dot(reference, reference))
+    projected = torch._foreach_add(leaves(update.tree), reference, alpha=-excess)
+    return Update(like(update.tree, projected), update.scale)
+
+
+def clamped(update: Update, reference: list[Tensor]) -> Update:
+    """The same where reading would wait for the device; the reference's tensors are used up."""
+    along = _dot(leaves(update.tree), reference)
+    squared = _dot(reference, reference)
+    excess = torch.where(along * update.scale <= 0.0, torch.zeros_like(along), along / squared)
+    torch._foreach_mul_(reference, excess)
+    return Update(like(update.tree, torch._foreach_sub(leaves(update.tree), reference)), update.scale)
 
 
 def _dot(a: list[Tensor], b: list[Tensor]) -> Tensor:

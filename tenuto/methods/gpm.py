@@ -124,6 +124,7 @@ def recipe(
             classes appear on the way, their outputs then learn only from what earlier inputs did not span.
         others: parameters of layers that are not Linear or Conv (norms, embeddings) stand still once a
             context has ended ("freeze", as in the paper's code), or learn on unprotected ("free").
+            BatchNorm's running statistics are no parameters: they move on, and what they scale with them.
 
     >>> recipe(rows=100).context
     100

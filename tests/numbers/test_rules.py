@@ -16,9 +16,11 @@ from scipy.optimize import nnls
 from torch import Tensor, nn
 
 from tenuto import Batch, Learner, OnlineLearnerConfig, Recipe, trees
+from tenuto.methods.agem import clamped, decided
 from tenuto.methods.gem import multipliers
 from tenuto.methods.shared.layer_inputs import layer_inputs, patches
 from tenuto.protocols import View
+from tenuto.types import Update
 from tests.contract.walks import OPTIMIZERS
 
 FEATURES, CLASSES = 12, 4
@@ -118,6 +120,21 @@ def test_agem_is_its_closed_form() -> None:
         for name, expected in u.items():
             torch.testing.assert_close(got[name], expected)
     assert projected > 3
+
+
+@given(st.integers(0, 1000), st.sampled_from([1.0, -0.1, 0.0]))
+@settings(max_examples=60, deadline=None)
+def test_agem_is_the_same_where_no_number_may_be_read(seed: int, scale: float) -> None:
+    """Also where nothing is violated, and where the reference is zero."""
+    draws = torch.Generator().manual_seed(seed)
+    u, r = ([torch.randn(3, 2, generator=draws), torch.randn(4, generator=draws)] for _ in range(2))
+    r = [leaf * (seed % 7 > 0) for leaf in r]
+    update = Update(dict(zip("ab", u, strict=True)), scale)
+    first, second = decided(update, r), clamped(update, [leaf.clone() for leaf in r])
+    for name, leaf in first.tree.items():
+        torch.testing.assert_close(second.tree[name], leaf)
+    along = trees.dot(first.tree, dict(zip("ab", r, strict=True))) * scale
+    assert along < 1e-5
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)

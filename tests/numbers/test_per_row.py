@@ -59,6 +59,18 @@ class Scaled(nn.Module):
         return cast(Tensor, self.layer(x) * self.scale)
 
 
+class Discarded(nn.Module):
+    """A layer called for nothing, and its weight read past it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.last = nn.Linear(5, 4, bias=False), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.layer(x)
+        return cast(Tensor, self.last(F.linear(x, self.layer.weight).tanh()))
+
+
 class SequenceFirst(nn.Module):
     """Reads (n, t, f) as (t, n, f): the first dimension of its layer is not the rows."""
 
@@ -204,6 +216,7 @@ CASES: dict[str, tuple[Callable[[], nn.Module], Callable[[], Tensor]]] = {
     "tied": (Tied, lambda: tokens(5)),
     "twice": (Twice, lambda: torch.randn(N, 5)),
     "scaled": (Scaled, lambda: torch.randn(N, 5)),
+    "discarded": (Discarded, lambda: torch.randn(N, 5)),
     "sequence first": (SequenceFirst, lambda: torch.randn(N, 4, 5)),
     "sequence first, as long as the batch": (SequenceFirst, lambda: torch.randn(N, N, 5)),
     "folded": (Folded, lambda: torch.randn(N, 4, 5)),
@@ -228,6 +241,7 @@ LOOPED = {
     "tied": {"table.weight"},
     "twice": {"again.weight", "again.bias"},
     "scaled": {"scale"},
+    "discarded": {"layer.weight"},
     "sequence first": {"layer.weight", "layer.bias"},
     "sequence first, as long as the batch": {"layer.weight", "layer.bias"},
     "folded": {"layer.weight", "layer.bias"},

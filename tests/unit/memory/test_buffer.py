@@ -98,3 +98,16 @@ def test_a_table_does_not_grow_beyond_its_capacity() -> None:
     table.put([3], {"x": torch.zeros(1, 2)})
     assert len(table.columns["x"]) == 4
     assert table.count == 4
+
+
+def test_groups_without_end_do_not_make_class_balanced_memory_grow() -> None:
+    """Contexts come and go; a group whose last row went is forgotten, and starts anew if it returns."""
+    made = buffer("class_balanced", held=0, capacity=3)
+    for group in [*range(40), 0, 0]:
+        made.add(torch.full((4,), group), rows(0.0, 1.0, 2.0, 3.0))
+        held = {
+            group: count for group, *_, slots in made.insertion.state()["classes"] if (count := len(slots))
+        }
+        assert held == made.groups()
+        assert len(made.insertion.state()["classes"]) == len(held) <= 3
+        assert group in held

@@ -5,7 +5,9 @@ theta <- theta - lr * grad L(theta_k; query and replayed rows)
 
 Support is the first half of the fresh rows, query the other; the replayed rows are never adapted on. The
 gradient is taken at theta_k (first order), or with respect to theta through all k steps (second order).
-A single fresh row is support alone and the replayed rows its query; with no memory either, it is both.
+Asked before any adaptation, the model knows of new rows what theta_k left to learn: to first order the
+rate of the steps must stay small. A single fresh row is support alone and the replayed rows its query;
+with no memory either, it is both.
 """
 
 from __future__ import annotations
@@ -37,12 +39,9 @@ def adapted(
         for _ in range(steps):
             grads = gradient(objective, ahead, support, graph=second_order)
             ahead = trees.add(ahead, grads, alpha=-step)
-            if not second_order:
-                ahead = {name: p.detach().requires_grad_() for name, p in ahead.items()}
         outer, _ = objective(ahead, query)
-        reached = trees.leaves(params if second_order else ahead)
-        grads = trees.like(params, torch.autograd.grad(outer, reached, materialize_grads=True))
-    return Estimate(loss, outputs, grads)
+        found = torch.autograd.grad(outer, trees.leaves(params), materialize_grads=True)
+    return Estimate(loss, outputs, trees.like(params, found))
 
 
 def halves(batch: Batch) -> tuple[Batch, Batch]:
@@ -54,7 +53,7 @@ def halves(batch: Batch) -> tuple[Batch, Batch]:
 
 def recipe(
     steps: Annotated[int, Limits(low=1, high=100, usual=(1, 10), unit="steps")] = 1,
-    rate: Annotated[float | None, Limits(low=0.0, high=10.0, usual=(1e-3, 0.5))] = None,
+    rate: Annotated[float | None, Limits(low=0.0, high=10.0, usual=(1e-3, 0.5))] = 0.01,
     second_order: bool = False,
     ratio: Annotated[float | None, Limits(low=0.0, high=0.95, usual=(0.3, 0.9), unit="rows / rows")] = None,
 ) -> Recipe:

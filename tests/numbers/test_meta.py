@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
-from tenuto import Batch, Learner, OnlineLearnerConfig, Trace
+from tenuto import Batch, Learner, OnlineLearnerConfig
 from tenuto.methods.shared.lookahead import excursion
 from tests.numbers.test_replay_variants import model, stream
 
@@ -150,15 +150,19 @@ def test_a_rate_of_zero_moves_nothing(method: str) -> None:
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-def test_lamaml_learns_rates_by_the_gradient_of_the_last_loss(weighted: bool) -> None:
-    """Autograd through theta_k = theta - alpha * sum of detached gradients, as first order means."""
-    options = {"alpha": 0.2, "eta": 3.0, "steps": 3}
+@pytest.mark.parametrize("second_order", [False, True])
+def test_lamaml_learns_rates_by_the_gradient_of_the_last_loss(second_order: bool, weighted: bool) -> None:
+    """To first order d theta_k / d theta = 1 and d theta_k / d alpha = - sum g; else by autograd."""
+    options = {"alpha": 0.2, "eta": 3.0, "steps": 3, "second_order": second_order, "clip": None}
     learner = Learner(model(), CONFIG, method="lamaml", options=options)
     alpha = {name: torch.full_like(p, 0.2) for name, p in params(learner.model).items()}
     for batch in stream(12, weighted=weighted):
         theta = params(learner.model)
         trace = learner.learn_batch(batch)
-        theta, alpha = _lamaml(learner.model, theta, alpha, trace, pieces=[[0, 1], [2], [3]], eta=3.0)
+        step = _second_order if second_order else _first_order
+        meta, pull = step(learner.model, theta, alpha, trace.batch, [[0, 1], [2], [3]])
+        alpha = {name: rates - 3.0 * pull[name] for name, rates in alpha.items()}
+        theta = {name: theta[name] - alpha[name].relu() * meta[name] for name in theta}
         close(learner.model, theta)
         for name, rates in learner.save_state()["parts"]["estimator"]["rates"].items():
             torch.testing.assert_close(rates, alpha[name], rtol=1e-4, atol=1e-5)
@@ -167,26 +171,43 @@ def test_lamaml_learns_rates_by_the_gradient_of_the_last_loss(weighted: bool) ->
     assert moved.max() > 0.01
 
 
-def _lamaml(
+Both = tuple[dict[str, Tensor], dict[str, Tensor]]
+"""Gradients with respect to the parameters and to their rates."""
+
+
+def _first_order(
     module: nn.Module,
     theta: dict[str, Tensor],
     alpha: dict[str, Tensor],
-    trace: Trace,
+    batch: Batch,
     pieces: list[list[int]],
-    eta: float,
-) -> tuple[dict[str, Tensor], dict[str, Tensor]]:
-    """One step of the paper's algorithm: new parameters and new rates."""
-    rates = {name: a.clone().requires_grad_() for name, a in alpha.items()}
-    ahead = dict(theta)
-    for rows in pieces:
+) -> Both:
+    ahead, walked = theta, {name: torch.zeros_like(p) for name, p in theta.items()}
+    for rows in [*pieces, slice(None)]:
         at = {name: p.detach().requires_grad_() for name, p in ahead.items()}
-        grads = torch.autograd.grad(loss(module, at, trace.batch, rows), list(at.values()))
-        ahead = {n: ahead[n] - rates[n] * g for n, g in zip(at, grads, strict=True)}
-    for p in ahead.values():
-        p.retain_grad()
-    loss(module, ahead, trace.batch, slice(None)).backward()
-    alpha = {name: (a - eta * a.grad).detach() for name, a in rates.items()}
-    return {name: theta[name] - alpha[name].relu() * ahead[name].grad for name in theta}, alpha
+        grads = torch.autograd.grad(loss(module, at, batch, rows), list(at.values()))
+        meta = dict(zip(at, grads, strict=True))
+        if isinstance(rows, list):
+            ahead = {name: ahead[name] - alpha[name] * g for name, g in meta.items()}
+            walked = {name: walked[name] + g for name, g in meta.items()}
+    return meta, {name: -g * walked[name] for name, g in meta.items()}
+
+
+def _second_order(
+    module: nn.Module,
+    theta: dict[str, Tensor],
+    alpha: dict[str, Tensor],
+    batch: Batch,
+    pieces: list[list[int]],
+) -> Both:
+    leaves = [{name: p.clone().requires_grad_() for name, p in tree.items()} for tree in (theta, alpha)]
+    ahead, rates = leaves
+    for rows in pieces:
+        grads = torch.autograd.grad(loss(module, ahead, batch, rows), list(ahead.values()), create_graph=True)
+        ahead = {n: p - rates[n] * g for (n, p), g in zip(ahead.items(), grads, strict=True)}
+    loss(module, ahead, batch, slice(None)).backward()
+    meta, pull = ({name: p.grad for name, p in tree.items()} for tree in leaves)
+    return meta, pull
 
 
 def test_lamaml_waits_where_a_rate_is_below_zero() -> None:
@@ -201,6 +222,19 @@ def test_lamaml_waits_where_a_rate_is_below_zero() -> None:
     after = params(learner.model)
     assert torch.equal(after["0.weight"], before["0.weight"])
     assert not torch.equal(after["0.bias"], before["0.bias"])
+
+
+def test_lamaml_clips_what_it_hands_on_and_what_moves_its_rates() -> None:
+    options = {"alpha": 0.5, "eta": 2.0, "clip": 0.01}
+    learner = Learner(model(), CONFIG, method="lamaml", options=options)
+    before = params(learner.model)
+    learner.learn_batch(stream(1)[0])
+    rates = learner.save_state()["parts"]["estimator"]["rates"]
+    moved = torch.cat([(rate - 0.5).flatten() for rate in rates.values()]).norm()
+    torch.testing.assert_close(moved, torch.tensor(0.02), rtol=1e-3, atol=0)
+    after = params(learner.model)
+    walked = torch.cat([((after[n] - before[n]) / rates[n].relu()).flatten() for n in before]).norm()
+    torch.testing.assert_close(walked, torch.tensor(0.01), rtol=1e-3, atol=0)
 
 
 def test_lamaml_gives_new_outputs_the_first_rate() -> None:

@@ -89,3 +89,13 @@ def per_rate(way: Tree, rate: float) -> Tree:
     tensor([2., 2.])
     """
     return trees.scale(way, 1 / rate if rate else 0.0)
+
+
+def clipped(tree: Tree, longest: float) -> Tree:
+    """The tree, shortened to a norm of `longest` where it is longer.
+
+    >>> clipped({"a": torch.tensor([3.0]), "b": torch.tensor([4.0])}, 1.0)
+    {'a': tensor([0.6000]), 'b': tensor([0.8000])}
+    """
+    norm = torch.stack(torch._foreach_norm(trees.leaves(tree))).norm()
+    return trees.like(tree, torch._foreach_mul(trees.leaves(tree), (longest / norm).clamp(max=1.0)))

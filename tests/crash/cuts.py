@@ -159,7 +159,8 @@ def run(stories: list[Story], count: int, *, workers: int, seed: int = 0) -> dic
     """Try `count` cuts over all the stories; the figures."""
     with forks.room() as name:
         rig = Rig.of(stories, Path(name))
-        share, size = count // len(stories), max(1, min(1000, count // len(stories) // workers))
+        share = -(-count // len(stories))
+        size = max(1, min(1000, share // workers))
         jobs = [
             (story, first, min(size, share - first))
             for story in range(len(stories))

@@ -87,8 +87,8 @@ def command(
     if tune:
         _tell_choices(results, [line.protocol for line in chosen], as_json)
     else:
-        found = list(entries(chosen, seeds, rows, results))
-        _tell_tables(found, seeds, out, failures, as_json)
+        path = _page(results, rows, out)
+        _tell_tables(list(entries(chosen, seeds, rows, results)), seeds, path, failures, as_json)
     return Exit.ERROR if failures else Exit.OK
 
 
@@ -135,41 +135,50 @@ def _name(job: Job) -> str:
     return f"{job.setting}{size}, seed {job.seed}"
 
 
-def _tell_tables(
-    found: Sequence[Entry],
-    seeds: Sequence[int],
-    out: Path,
-    failures: Sequence[Failure],
-    as_json: bool,
-) -> None:
-    """The tables on the terminal, and the page."""
+def _page(results: Results, rows: str, out: Path) -> Path:
+    """Write all tables, with every seed that was ever run, as a page; where it lies."""
     import platform
 
     import tenuto
     from tenuto.studies.papers import page
-    from tenuto.studies.papers.protocols import PROTOCOLS
-    from tenuto.studies.papers.table import HEAD
+    from tenuto.studies.papers.table import entries
 
-    path = out / "papers.html"
-    out.mkdir(parents=True, exist_ok=True)
+    seeds = sorted({job.seed for job, _ in results if job.judged == "test"})
+    found = list(entries(lines((), (), ()), seeds, rows, results))
     facts = {
         "command": "tenuto bench papers",
         "seeds": ", ".join(map(str, seeds)),
         "version": f"tenuto {tenuto.__version__}",
         "machine": f"Python {platform.python_version()} on {platform.system()} {platform.machine()}",
     }
+    path = out / "papers.html"
+    out.mkdir(parents=True, exist_ok=True)
     path.write_text(page.render(found, facts), encoding="utf-8")
+    return path
+
+
+def _tell_tables(
+    found: Sequence[Entry],
+    seeds: Sequence[int],
+    page: Path,
+    failures: Sequence[Failure],
+    as_json: bool,
+) -> None:
+    """The tables that were asked for, on the terminal."""
+    from tenuto.studies.papers.protocols import PROTOCOLS
+    from tenuto.studies.papers.table import HEAD
+
     if as_json:
         failed: list[dict[str, Any]] = [{"job": _name(f.job), "reason": f.reason} for f in failures]
-        lines = [entry.to_plain() for entry in found]
-        emit({"seeds": list(seeds), "lines": lines, "failed": failed, "page": str(path)})
+        told = [entry.to_plain() for entry in found]
+        emit({"seeds": list(seeds), "lines": told, "failed": failed, "page": str(page)})
         return
     for name in dict.fromkeys(entry.line.protocol for entry in found):
         write(PROTOCOLS[name].title, bold=True)
         for text in table(HEAD, [entry.cells() for entry in found if entry.line.protocol == name]):
             write(text)
         write("")
-    write(f"wrote {path}; ± is half the 95 % interval of the mean over seeds {facts['seeds']}")
+    write(f"wrote {page}; ± is half the 95 % interval of the mean over seeds {', '.join(map(str, seeds))}")
 
 
 def _tell_choices(results: Results, protocols: Sequence[str], as_json: bool) -> None:

@@ -69,7 +69,7 @@ def _picture(title: str, entries: Sequence[Entry]) -> Markup:
     methods = list(dict.fromkeys(entry.line.method for entry in entries))
     held = [a for entry in entries for a in entry.accuracies]
     held += [entry.line.paper for entry in entries if entry.line.paper is not None]
-    left = 24 + LETTER * max(map(len, names))
+    left = 32 + 1.1 * LETTER * max(map(len, names))
     across = axis(values=held, start=left, end=_WIDTH - _RIGHT, count=10)
     bottom = _TOP + _ROW * len(entries)
     rows = []

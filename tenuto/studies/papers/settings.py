@@ -1,8 +1,8 @@
 """What each method is given on each protocol.
 
-The papers' own hyper-parameters where they carry over. Where they do not (another scale of importance, another
-form of a step), and wherever another is better, by `tenuto bench papers --tune`: on rows held out of the training
-rows and with seeds that no table reports. No choice sees a test row.
+The papers' own hyper-parameters where they carry over. Where they do not (another scale of importance,
+another form of a step), and wherever another is better, by `tenuto bench papers --tune`: on rows held out of
+the training rows and with seeds that no table reports. No choice sees a test row.
 """
 
 from __future__ import annotations

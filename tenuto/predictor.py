@@ -5,13 +5,16 @@ A model that was given has its form at once, but for the shape; otherwise the fi
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
 
-from tenuto import models, tasks
+from tenuto import models, tasks, trees
 from tenuto.config import OnlineLearnerConfig
-from tenuto.errors import ConfigError, NothingLearned
+from tenuto.errors import ConfigError, ExampleError, NothingLearned
+from tenuto.models import weights as warm
 from tenuto.models.inputs import question, stack
 from tenuto.protocols import Task
 from tenuto.randomness import torch_draws
@@ -36,6 +39,7 @@ class Predictor:
         self._shape: tuple[int, ...] | None = None
         self._body: models.Body | None = None
         self._given = model is not None
+        self._warm: trees.Tree = {}
         if model is not None:
             self._adopt(model)
 
@@ -86,6 +90,52 @@ class Predictor:
         if self._body is not None:
             self._body.check(self._body.settle(stack([example, example]).inputs))
 
+    def warm_start(self, weights: Mapping[str, Tensor] | str | Path) -> None:
+        """Begin from named tensors, or a `.safetensors` file of them, by the names of the model's own.
+
+        The head's may be left out: it is then new. Before the first row a head that grows takes their
+        width, and its columns mean what those of a given model mean; later every shape must fit. A model
+        that is yet to be made takes them with the first row.
+
+        Raises:
+            ConfigError: a name or a shape is not the model's; nothing has changed.
+
+        >>> import torch
+        >>> predictor = Predictor(nn.Linear(2, 1), OnlineLearnerConfig(task="regression"))
+        >>> predictor.warm_start({"weight": torch.ones(1, 2), "bias": torch.zeros(1)})
+        >>> predictor.predict([[1.0, 2.0]]).labels
+        [3.0]
+        """
+        found = warm.read(weights)
+        if self._body is None:
+            self._warm = warm.fitted(self._sketch(found), found, regrow=self._regrows)
+        elif self._shape is None:
+            self._begin(self._body, found)
+        else:
+            warm.put(self._body, warm.fitted(self._body, found, regrow=False))
+
+    @property
+    def _regrows(self) -> bool:
+        """May a head take the width of the weights it begins from?"""
+        config = self.config
+        return config.task == "classification" and config.head == "grow" and config.classes is None
+
+    def _sketch(self, weights: trees.Tree) -> models.Body:
+        """The default model for rows as long as these weights read."""
+        first = weights.get("body.0.weight" if self.config.hidden else "head.weight")
+        features = first.shape[1] if first is not None and first.dim() == 2 else 1
+        outputs = len(self.config.classes or ())
+        if self.config.task == "regression":
+            outputs = len(weights.get("head.bias", (0,)))
+        with torch_draws(self.config.seed, "model", 0):
+            return models.Body(
+                models.default((features,), self.config.hidden, outputs), self.config.head_layer
+            )
+
+    def _begin(self, body: models.Body, weights: trees.Tree) -> None:
+        warm.put(body, warm.fitted(body, weights, regrow=self._regrows and body.grows))
+        self._adopt(body.module)
+
     def fixed_labels(self) -> frozenset[Label] | None:
         """The only labels it can take, where that is settled before the first row; None: any."""
         if self.config.task != "classification" or self.config.head != "fixed":
@@ -100,6 +150,11 @@ class Predictor:
             regression = self.config.task == "regression"
             columns = tasks.Regression().encode(rows.targets).shape[1] if regression else 0
             self._build(self._shape, columns or len(self.config.classes or ()))
+            if self._warm:
+                try:
+                    self._begin(self.body, self._warm)
+                except ConfigError as error:
+                    raise ExampleError(f"such rows do not fit the weights to begin from: {error}") from error
 
     def _unsettle(self, body: models.Body | None, task: Task) -> None:
         """Take back what the first rows settled."""
@@ -110,7 +165,7 @@ class Predictor:
         return {
             "shape": None if self._shape is None else list(self._shape),
             "outputs": None if self._body is None else self._body.width,
-            "model": {} if self._body is None else self._body.state(),
+            "model": dict(self._warm) if self._body is None else self._body.state(),
             "task": self.task.state(),
         }
 
@@ -118,6 +173,7 @@ class Predictor:
         shape = None if state["shape"] is None else tuple(state["shape"])
         if not self._given and state["outputs"] is None:
             self._body, self.task = None, tasks.make(self.config)
+            self._warm = trees.copy(state["model"])
         elif not self._given and (self._body is None or shape != self._shape):
             self._build(tuple(state["shape"]), outputs=state["outputs"])
         if self._body is not None:

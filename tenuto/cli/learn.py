@@ -35,6 +35,7 @@ HELD_OUT = 10_000
 @click.option("--model", metavar="NAME", help="mlp, mlp:400-400, or package.module:function.")
 @click.option("--method", metavar="NAME", help="naive, er, der, derpp, lwf, joint, ...; else er.")
 @click.option("--option", "pairs", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
+@click.option("--weights", metavar="FILE", help="A new home begins from these: a .safetensors file.")
 @options.learner
 @options.stream
 @click.option("--source", metavar="NAME", help="What to call the stream; else its file's name.")
@@ -52,6 +53,7 @@ def command(
     model: str | None,
     method: str | None,
     pairs: tuple[str, ...],
+    weights: str | None,
     source: str | None,
     snapshot: str | None,
     holdout: str | None,
@@ -73,7 +75,9 @@ def command(
     from tenuto.session import Session
 
     settle()
-    with Session(home, model, learner, method=method, options=chosen, settings=kept) as session:
+    with Session(
+        home, model, learner, method=method, options=chosen, weights=weights, settings=kept
+    ) as session:
         if snapshot is not None:
             session.reset(snapshot)
         known = survey.quarantine(session.home, 1)

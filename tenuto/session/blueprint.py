@@ -9,13 +9,14 @@ from typing import Any, Self
 
 from torch import nn
 
-from tenuto import methods
+from tenuto import methods, trees
 from tenuto.config import OnlineLearnerConfig, SessionConfig
 from tenuto.errors import ConfigError, HomeMissing
 from tenuto.learner import CHANGEABLE, Learner
 from tenuto.models import spec
 from tenuto.store.disk import Disk
 from tenuto.store.home import Home
+from tenuto.trees import Tree
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -26,6 +27,7 @@ class Blueprint:
         model: a model's name, or the class of a module that must be passed in.
         config, method, options: the learner's.
         settings: how the home is kept.
+        weights: digest of the weights the learner begins from; None: its own.
     """
 
     model: str
@@ -33,6 +35,7 @@ class Blueprint:
     method: str
     options: Mapping[str, Any]
     settings: SessionConfig
+    weights: str | None = None
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
@@ -43,17 +46,19 @@ class Blueprint:
             method=plain["method"],
             options=plain["options"],
             settings=SessionConfig.of(plain["settings"]),
+            weights=plain.get("weights"),
         )
 
     def to_plain(self) -> dict[str, Any]:
         """As plain data."""
-        return {
+        made = {
             "model": self.model,
             "config": self.config.to_plain(),
             "method": self.method,
             "options": dict(self.options),
             "settings": self.settings.to_plain(),
         }
+        return made if self.weights is None else {**made, "weights": self.weights}
 
     def maker(self, model: nn.Module | str | None) -> Callable[[], Learner]:
         """Makes the learner of this home, before its first row.
@@ -91,6 +96,7 @@ def agree(
     method: str | None,
     options: Mapping[str, Any] | None,
     settings: SessionConfig | Mapping[str, Any] | None,
+    weights: Tree | None = None,
     *,
     vfs: str | None = None,
     disk: Disk | None = None,
@@ -109,8 +115,9 @@ def agree(
             method=methods.load(method or "er", options).name,
             options=options or {},
             settings=SessionConfig.of(plain(settings)),
+            weights=None if weights is None else trees.digest(weights),
         )
-        wanted.maker(model)()
+        begun(wanted.maker(model), weights)
         return Home.create(path, config=wanted.to_plain(), vfs=vfs, disk=disk), wanted
     try:
         made = Blueprint.of(home.config)
@@ -118,10 +125,13 @@ def agree(
             "model": None if model is None else name(model),
             "method": None if method is None else methods.load(method, options).name,
             "options": options,
+            "weights": None if weights is None else trees.digest(weights),
         }
         for part, value in given.items():
             if value is not None:
                 _same(path, part, getattr(made, part), value)
+        if made.weights is not None and weights is None and not home.snapshots.list():
+            raise ConfigError(f"the home at {path} was left before it began: give its weights again")
         mine, other = made.config.to_plain(), made.config.but(plain(config)).to_plain()
         for part, value in other.items():
             if part not in CHANGEABLE:
@@ -134,6 +144,14 @@ def agree(
     except BaseException:
         home.close()
         raise
+
+
+def begun(make: Callable[[], Learner], weights: Tree | None) -> Learner:
+    """A learner before its first row, with the weights it begins from."""
+    learner = make()
+    if weights is not None:
+        learner.warm_start(weights)
+    return learner
 
 
 def plain(config: OnlineLearnerConfig | SessionConfig | Mapping[str, Any] | None) -> Mapping[str, Any]:

@@ -7,17 +7,18 @@ what a crash cut off is derived again from the newest snapshot and the journal, 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
-from torch import nn
+from torch import Tensor, nn
 
 from tenuto.config import OnlineLearnerConfig, SessionConfig
 from tenuto.errors import ConfigError
 from tenuto.learner import Learner
+from tenuto.models.weights import read
 from tenuto.session import recovery
-from tenuto.session.blueprint import agree, plain
+from tenuto.session.blueprint import agree, begun, plain
 from tenuto.session.fold import Fold
 from tenuto.session.intake import Intake, listed
 from tenuto.session.reports import Forgotten, Progress
@@ -35,9 +36,9 @@ class Session:
     Args:
         path: the home's directory; made when missing, resumed when there.
         model: a module, a model's name (`mlp:400-400`, `package.module:function`), or None for the default.
-        config: the learner's settings, or a mapping of some of them; the others are the home's own, or
-            the defaults.
+        config: the learner's settings, or a mapping of some; the others are the home's own, or the defaults.
         method, options: the method and its options; None: the home's own, or "er".
+        weights: what a new home begins from: named tensors, or a `.safetensors` file; not read again.
         settings: how the home is kept, likewise.
         vfs, disk: where the files go, for tests that cut the power.
 
@@ -61,15 +62,17 @@ class Session:
         *,
         method: str | None = None,
         options: Mapping[str, Any] | None = None,
+        weights: Mapping[str, Tensor] | str | Path | None = None,
         settings: SessionConfig | Mapping[str, Any] | None = None,
         vfs: str | None = None,
         disk: Disk | None = None,
     ) -> None:
-        self.home, made = agree(path, model, config, method, options, settings, vfs=vfs, disk=disk)
+        given = None if weights is None else read(weights)
+        self.home, made = agree(path, model, config, method, options, settings, given, vfs=vfs, disk=disk)
         try:
             self.settings = made.settings
             self._make = made.maker(model)
-            self._walk = Walk(self.home, self.settings, self._make)
+            self._walk = Walk(self.home, self.settings, self._make, partial(begun, self._make, given))
             self._intake = Intake(self.home.journal, self.learner)
             if config is not None:
                 self._walk.configure(plain(config))
@@ -285,8 +288,7 @@ class Session:
         )
 
     def close(self) -> None:
-        """Commit the steps made and let go of the home. A step broken off half-way is made again when it is
-        opened."""
+        """Commit the steps made and let go of the home; a step broken off is made again when it is opened."""
         if self.home.refusal is None and self._walk.unfinished:
             self._walk.commit()
         self.home.close()
@@ -294,7 +296,5 @@ class Session:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()

@@ -27,20 +27,23 @@ class Walk:
         home: open for writing.
         settings: how often to commit, and what to keep.
         make: makes the home's learner, before its first row.
+        begin: makes the learner of a new home, where it begins from weights of its own.
 
     Attributes:
         fold: the learner and its place.
         exact: does it come back bit for bit on this machine?
     """
 
-    def __init__(self, home: Home, settings: SessionConfig, make: recovery.Make) -> None:
+    def __init__(
+        self, home: Home, settings: SessionConfig, make: recovery.Make, begin: recovery.Make | None = None
+    ) -> None:
         self.home = home
         self._settings = settings
         self._make = make
         self._made: list[Step] = []
         self._whole = True
         if not home.snapshots.list():
-            self.genesis()
+            self.genesis(begin or make)
         self.heed()
         self.fold, self.exact = recovery.recover(home, make)
         self._committed = self.fold.cursor.to_plain()
@@ -83,9 +86,9 @@ class Walk:
         if changes:
             self.order("config", changes)
 
-    def genesis(self) -> None:
+    def genesis(self, begin: recovery.Make) -> None:
         """Keep the learner as it is before its first row."""
-        learner, cursor = self._make(), Cursor()
+        learner, cursor = begin(), Cursor()
         fold = Fold(learner, self.home.journal, k=0, cursor=cursor, memory={})
         row = self._frozen(fold, learner.digest(), pinned=False, name="genesis")
         self.home.ledger.commit([], cursor=row.cursor, digest=row.digest, snapshot=row)

@@ -33,7 +33,7 @@ HELD_OUT = 10_000
 @click.argument("stream")
 @options.home
 @click.option("--model", metavar="NAME", help="mlp, mlp:400-400, or package.module:function.")
-@click.option("--method", metavar="NAME", help="naive, er, der, derpp, lwf, joint, ...; else er.")
+@click.option("--method", metavar="NAME", help="As listed by `tenuto methods`; else er.")
 @click.option("--option", "pairs", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
 @click.option("--weights", metavar="FILE", help="A new home begins from these: a .safetensors file.")
 @options.learner

@@ -3,8 +3,9 @@
     W_k = A^-1 mu_k,   b_k = -1/2 mu_k A^-1 mu_k,   A = (1 - e) S / N + e max(1, tr(S / N) / d) I
 
 mu_k are the means of the classes and S the scatter around them, both exact up to rounding. The body does
-not learn: give it pretrained weights; the default model's are random features. Under regression the same
-moments give ridge regression. The head lands on its target under any optimizer.
+not learn: give it pretrained weights; the default model's are random features, of rows as its running moments
+standardise them. Under regression the same moments give ridge regression. The head lands on its target under
+any optimizer. With `passes` a row counts as often as it is passed.
 """
 
 from __future__ import annotations

@@ -137,6 +137,27 @@ def test_rows_too_large_for_the_shrinkage_are_still_learned() -> None:
     assert scaled.predict(rows * 1e8).labels == learner.predict(rows).labels
 
 
+class Tokens(nn.Module):
+    """A head that reads a row as two tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.head = nn.Linear(2, 3)
+
+    def forward(self, rows: Tensor) -> Tensor:
+        outputs: Tensor = self.head(rows.view(-1, 2, 2)).mean(1)
+        return outputs
+
+
+@pytest.mark.parametrize("method", ["slda", "scr"])
+def test_a_head_that_reads_more_than_one_vector_per_row_is_refused(method: str) -> None:
+    learner = Learner(Tokens(), method=method)
+    before = learner.digest()
+    with pytest.raises(ConfigError, match="must read one vector per row"):
+        learner.learn_batch(Batch(torch.rand(5, 4), [0, 1, 2, 0, 1]))
+    assert learner.digest() == before
+
+
 def test_a_model_without_an_output_layer_of_its_own_is_refused() -> None:
     layer = nn.Linear(2, 2, bias=False)
     with pytest.raises(ConfigError, match="has none"):

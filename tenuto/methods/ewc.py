@@ -6,7 +6,7 @@ F is the diagonal Fisher information of a context's rows at its end, in evaluati
 adds a second quadratic; their sum is again one quadratic, so memory is bounded and nothing is lost:
 "original" keeps exactly sum_k F_k (theta - theta_k)^2. "online" (Schwarz et al. 2018) keeps F <- gamma F +
 F_new around the newest weights; "adaptive" does so with the entries of F_new that are small beside their
-mean set free. Under plain SGD the springs hold while learning_rate * strength * F < 2.
+mean set free. No spring acts with more than 1 / learning_rate, from where on SGD would overshoot.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Elastic:
         self._springs = Quadratic()
 
     def penalty_gradient(self, params: Tree) -> Tree | None:
-        """strength * F (theta - theta*)."""
+        """strength * F (theta - theta*), with strength * F no more than 1 / learning_rate."""
         return self._springs.gradient(params)
 
     def observe(self, trace: Trace) -> None:
@@ -67,11 +67,11 @@ class Elastic:
         )
         if self._mode == "adaptive":
             new = above(new, self._threshold)
-        precision = trees.scale(new, self._strength)
+        precision, rate = trees.scale(new, self._strength), view.objective.learning_rate
         if self._mode == "original":
-            self._springs.join(precision, view.params)
+            self._springs.join(precision, view.params, rate)
         else:
-            self._springs.renew(precision, view.params, keep=self._gamma)
+            self._springs.renew(precision, view.params, rate, keep=self._gamma)
 
     def state(self) -> State:
         """Precision and anchor."""

@@ -28,7 +28,7 @@ class Synapses:
         self._pull = Quadratic()
 
     def penalty_gradient(self, params: Tree) -> Tree | None:
-        """2 strength Omega (theta - theta*)."""
+        """2 strength Omega (theta - theta*), with 2 strength Omega no more than 1 / learning_rate."""
         return self._pull.gradient(params)
 
     def observe(self, trace: Trace) -> None:
@@ -38,7 +38,8 @@ class Synapses:
         """Hold what the outputs on this context's rows depend on."""
         if view.context is not None:
             omega = sensitivity(view.objective, view.params, view.context)
-            self._pull.renew(trees.scale(omega, 2 * self._strength), view.params)
+            precision = trees.scale(omega, 2 * self._strength)
+            self._pull.renew(precision, view.params, view.objective.learning_rate)
 
     def state(self) -> State:
         """Precision and anchor."""

@@ -39,7 +39,7 @@ class Path:
         self._moved: Tree = {}
 
     def penalty_gradient(self, params: Tree) -> Tree | None:
-        """2 c Omega (theta - theta*)."""
+        """2 c Omega (theta - theta*), with 2 c Omega no more than 1 / learning_rate."""
         return self._pull.gradient(params)
 
     def observe(self, trace: Trace) -> None:
@@ -60,7 +60,7 @@ class Path:
             return
         work = trees.follow(self._work, view.params)
         precision = {name: self._precision(work[name], self._way(name, p)) for name, p in view.params.items()}
-        self._pull.renew(precision, view.params)
+        self._pull.renew(precision, view.params, view.objective.learning_rate)
         self._work, self._moved = {}, {}
 
     def _way(self, name: str, parameter: Tensor) -> Tensor:

@@ -32,7 +32,9 @@ def view(params: Tree, inputs: Tensor | None, *, labels: bool = False) -> View:
     module = nn.Linear(weight.shape[1], weight.shape[0], bias=False).double()
     module.weight = cast(nn.Parameter, weight)
     task = Classification([0, 1]) if labels else Regression()
-    of = SimpleNamespace(task=task, module=module, outputs=lambda params, inputs: module(inputs))
+    of = SimpleNamespace(
+        task=task, module=module, outputs=lambda params, inputs: module(inputs), learning_rate=1e-3
+    )
     rows = None if inputs is None else Batch(inputs, torch.zeros(len(inputs), len(weight)).double())
     return View(module, params, cast(Objective, of), task, rows, 0, 0)
 
@@ -103,7 +105,7 @@ def test_original_is_the_sum_over_contexts() -> None:
 def test_quadratics_join_exactly(terms: list[tuple[float, float]], at: float) -> None:
     joined = Quadratic()
     for precision, anchor in terms:
-        joined.join({"w": torch.tensor([precision]).double()}, {"w": torch.tensor([anchor]).double()})
+        joined.join({"w": torch.tensor([precision]).double()}, {"w": torch.tensor([anchor]).double()}, 1e-3)
     found = joined.gradient({"w": torch.tensor([at]).double()})
     assert found is not None
     assert float(found["w"]) == pytest.approx(sum(p * (at - a) for p, a in terms), abs=1e-9)
@@ -154,6 +156,32 @@ def test_mas_is_the_mean_of_absolute_gradients() -> None:
         part.consolidate(view(params, inputs))
         omega += (2 * inputs * (inputs @ params["weight"].detach().T)).abs().mean(0)
     assert torch.allclose(pull(part, (0.0, 1.5)), 2 * 0.5 * omega * torch.tensor([1.0, 1.0]).double())
+
+
+@pytest.mark.parametrize("momentum", [0.0, 0.9])
+@pytest.mark.parametrize("strength", [1e3, 1e9])
+def test_no_strength_makes_the_steps_diverge(strength: float, momentum: float) -> None:
+    """learning_rate * strength * F > 2 (1 + momentum) would; what matters most then stays where it was."""
+    config = replace(CONFIG, learning_rate=0.5, momentum=momentum)
+    learner = Learner(network(), config, method="ewc", options={"strength": strength})
+    for step in range(60):
+        if step in (20, 40):
+            learner.consolidate()
+            anchor = trees.copy(learner.body.params)
+        assert learner.learn_batch(rows(step, shift=step // 20)).verdict.keeps
+    precision = learner.recipe.penalties[0].state()["precision"]
+    assert max(float(leaf.max()) for leaf in precision.values()) > 2 * (1 + momentum) / 0.5
+    for name, p in learner.body.params.items():
+        assert float((p.detach() - anchor[name]).abs().max()) < 10
+
+
+def test_the_bound_is_where_a_step_leads_back() -> None:
+    held, params = Quadratic(), {"w": torch.tensor([1.0, 1.0])}
+    held.renew({"w": torch.tensor([3.0, 300.0])}, params, rate=0.1)
+    found = held.gradient({"w": torch.tensor([2.0, 2.0])})
+    assert found is not None
+    assert found["w"].tolist() == [3.0, 10.0]
+    assert held.precision["w"].tolist() == [3.0, 300.0]
 
 
 def rows(seed: int, count: int = 8, *, classes: int = 2, shift: float = 0.0) -> Batch:

@@ -1,12 +1,16 @@
 """A quadratic penalty around remembered weights, which EWC, SI and MAS share.
 
-    penalty = 1/2 sum_i P_i (theta_i - theta*_i)^2,   gradient = P (theta - theta*)
+    penalty = 1/2 sum_i P_i (theta_i - theta*_i)^2,   gradient = min(P, 1 / learning_rate) (theta - theta*)
 
-P >= 0 is the precision: the method's strength times its importance F, so that the step costs two fused
-kernels. Parameters gained since the last consolidation are free: their precision is zero.
+P >= 0 is the precision: the method's strength times its importance F. It acts up to 1 / learning_rate,
+where a step of plain SGD leads back to theta* at once; from twice that on each step would overshoot by
+more than the last, and no update would be fit to keep. Parameters gained since the last consolidation are
+free: their precision is zero.
 """
 
 from __future__ import annotations
+
+import math
 
 import torch
 from torch import Tensor
@@ -27,26 +31,39 @@ class Quadratic:
     def __init__(self) -> None:
         self.precision: Tree = {}
         self.anchor: Tree = {}
+        self._rate = 0.0
+        self._acting: Tree = {}
 
     def gradient(self, params: Tree) -> Tree | None:
         """The penalty's gradient in tensors of its own; None before the first `hold`."""
-        if not self.precision:
+        if not self._acting:
             return None
         anchors = [self.anchor[name] for name in params]
         known = [_known(p, anchor) for p, anchor in zip(params.values(), anchors, strict=True)]
         pulls = torch._foreach_sub(known, anchors)
-        torch._foreach_mul_(pulls, [self.precision[name] for name in params])
+        torch._foreach_mul_(pulls, [self._acting[name] for name in params])
         return {name: trees.fit(pull, p) for (name, p), pull in zip(params.items(), pulls, strict=True)}
 
-    def hold(self, precision: Tree, anchor: Tree) -> None:
-        """From here on, pull towards this anchor this strongly."""
-        self.precision, self.anchor = trees.copy(precision), trees.copy(anchor)
+    def hold(self, precision: Tree, anchor: Tree, rate: float = 0.0) -> None:
+        """From here on, pull towards this anchor with this precision, up to 1 / rate."""
+        self.precision, self.anchor, self._rate = trees.copy(precision), trees.copy(anchor), rate
+        bound = 1 / rate if rate > 0 else math.inf
+        self._acting = {
+            name: leaf.clamp(max=bound) if bool((leaf > bound).any()) else leaf
+            for name, leaf in self.precision.items()
+        }
 
-    def renew(self, precision: Tree, params: Tree, keep: float = 1.0) -> None:
-        """P <- keep * P + precision, anchored at the parameters as they are."""
-        self.hold(trees.add(precision, trees.follow(self.precision, params), alpha=keep), params)
+    def renew(self, precision: Tree, params: Tree, rate: float, keep: float = 1.0) -> None:
+        """P <- keep * P + precision, anchored at the parameters as they are.
 
-    def join(self, precision: Tree, params: Tree) -> None:
+        Args:
+            rate: the learning rate, whose inverse bounds the pull.
+            keep: what is left of the precision so far.
+        """
+        merged = trees.add(precision, trees.follow(self.precision, params), alpha=keep)
+        self.hold(merged, params, rate)
+
+    def join(self, precision: Tree, params: Tree, rate: float) -> None:
         """One more quadratic, around the parameters as they are: the sum of all, exactly.
 
         sum_k P_k (theta - theta_k)^2 = P (theta - theta*)^2 + const with P = sum_k P_k and
@@ -57,15 +74,15 @@ class Quadratic:
         middle = {
             name: _between(anchor[name], p, precision[name], merged[name]) for name, p in params.items()
         }
-        self.hold(merged, middle)
+        self.hold(merged, middle, rate)
 
     def state(self) -> State:
-        """Precision and anchor."""
-        return {"precision": dict(self.precision), "anchor": dict(self.anchor)}
+        """Precision, anchor and the learning rate of the last consolidation."""
+        return {"precision": dict(self.precision), "anchor": dict(self.anchor), "rate": self._rate}
 
     def load_state(self, state: State) -> None:
         """Take saved ones."""
-        self.hold(state["precision"], state["anchor"])
+        self.hold(state["precision"], state["anchor"], float(state["rate"]))
 
 
 def _known(parameter: Tensor, anchor: Tensor) -> Tensor:

@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterator
 
 from tenuto.studies.doctor.patient import Finding, Patient, norm
+from tenuto.types import Batch
 
 LONG = 200
 """Steps after which a loss says something."""
@@ -32,12 +33,11 @@ def findings(patient: Patient) -> Iterator[Finding]:
             remedy="lower replay_ratio; .3 to .5 is usual",
         )
     if learner.steps >= LONG and patient.rows is not None:
-        yield from _progress(patient)
+        yield from _progress(patient, patient.rows)
 
 
-def _progress(patient: Patient) -> Iterator[Finding]:
-    learner, rows = patient.learner, patient.rows
-    assert rows is not None
+def _progress(patient: Patient, rows: Batch) -> Iterator[Finding]:
+    learner = patient.learner
     classes = len(learner.task.classes)
     if classes < 2:
         return

@@ -10,6 +10,7 @@ from tenuto import trees
 from tenuto.protocols import Penalty
 from tenuto.studies.doctor.patient import Finding, Patient, norm
 from tenuto.trees import Tree
+from tenuto.types import Batch
 
 LONG = 200
 """Steps after which a context should have ended, or the settings be right."""
@@ -29,11 +30,11 @@ def findings(patient: Patient) -> Iterator[Finding]:
         return
     if learner.stats.consolidations and patient.rows is not None:
         for penalty in learner.recipe.penalties:
-            yield from _penalty(patient, penalty)
+            yield from _penalty(patient, patient.rows, penalty)
     yield from _groups(patient)
 
 
-def _penalty(patient: Patient, penalty: Penalty) -> Iterator[Finding]:
+def _penalty(patient: Patient, rows: Batch, penalty: Penalty) -> Iterator[Finding]:
     """The curvature lambda F of a quadratic penalty is how much its gradient changes per unit moved."""
     params, config = patient.learner.body.params, patient.learner.config
     here = {name: p.detach() for name, p in params.items()}
@@ -58,12 +59,11 @@ def _penalty(patient: Patient, penalty: Penalty) -> Iterator[Finding]:
             evidence={"learning rate x curvature": round(config.learning_rate * largest, 3)},
             remedy="lower the strength or the learning rate until that product is below 2",
         )
-    yield from _scale(patient, curvature, pull or {})
+    yield from _scale(patient, rows, curvature, pull or {})
 
 
-def _scale(patient: Patient, curvature: Tree, pull: Tree) -> Iterator[Finding]:
-    assert patient.rows is not None
-    loss = norm(patient.gradient_on(patient.rows))
+def _scale(patient: Patient, rows: Batch, curvature: Tree, pull: Tree) -> Iterator[Finding]:
+    loss = norm(patient.gradient_on(rows))
     flat = torch.cat([leaf.flatten() for leaf in curvature.values()]).double()
     spread = float(flat.sum() ** 2 / (len(flat) * flat.square().sum()))
     if norm(pull) < 1e-4 * loss:

@@ -101,7 +101,7 @@ def test_protection_whose_context_never_ends() -> None:
 
 @pytest.mark.parametrize(
     ("strength", "finding"),
-    [(1e-9, "importance_empty"), (1e7, "penalty_unstable"), (1e-3, "penalty_too_weak")],
+    [(1e-9, "importance_empty"), (1e9, "weights_frozen"), (1e-3, "penalty_too_weak")],
 )
 def test_a_strength_that_does_not_fit(strength: float, finding: str) -> None:
     learner = Learner(config=CONFIG, method="ewc", options={"strength": strength})
@@ -112,6 +112,16 @@ def test_a_strength_that_does_not_fit(strength: float, finding: str) -> None:
         for batch in stream(20, seed=300):
             learner.learn_batch(batch)
     assert finding in names(Patient(learner, stream(10)[-1], []))
+
+
+def test_a_rate_raised_over_a_stiff_penalty() -> None:
+    learner = Learner(config=CONFIG, method="ewc", options={"strength": 1e7})
+    for batch in stream(100):
+        learner.learn_batch(batch)
+    learner.consolidate()
+    assert "penalty_unstable" not in names(Patient(learner, stream(10)[-1], []))
+    learner.configure({"learning_rate": 0.5})
+    assert "penalty_unstable" in names(Patient(learner, stream(10)[-1], []))
 
 
 def test_classes_that_are_no_longer_remembered() -> None:

@@ -66,13 +66,22 @@ def _scale(patient: Patient, rows: Batch, curvature: Tree, pull: Tree) -> Iterat
     loss = norm(patient.gradient_on(rows))
     flat = torch.cat([leaf.flatten() for leaf in curvature.values()]).double()
     spread = float(flat.sum() ** 2 / (len(flat) * flat.square().sum()))
-    if norm(pull) < 1e-4 * loss:
+    if 0.0 < norm(pull) < 1e-4 * loss:
         yield Finding(
             name="penalty_too_weak",
             severity="warning",
             says="The penalty's gradient is nothing beside the loss's.",
             evidence={"penalty / loss": norm(pull) / max(loss, 1e-12)},
             remedy="raise the strength; 100 to 10,000 is usual for a per-row Fisher",
+        )
+    held = float((patient.learner.config.learning_rate * flat > 0.9).double().mean())
+    if held > 0.5:
+        yield Finding(
+            name="weights_frozen",
+            severity="warning",
+            says="Most weights are held so hard that a step cannot move them: nothing new is learned.",
+            evidence={"share of weights": round(held, 3)},
+            remedy="lower the strength, or let older importances fade (gamma below 1)",
         )
     if spread < 1e-5:
         yield Finding(

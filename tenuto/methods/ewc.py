@@ -94,7 +94,7 @@ def above(tree: Tree, share: float) -> Tree:
 
 
 def recipe(
-    strength: Annotated[float, Limits(low=0.0, usual=(100.0, 10_000.0), unit="1 / nats")] = 1000.0,
+    strength: Annotated[float, Limits(low=0.0, usual=(100.0, 10_000.0), unit="1 / nats")] = 100.0,
     mode: Annotated[str, Limits(choices=MODES)] = "online",
     fisher: Annotated[str, Limits(choices=KINDS)] = "exact",
     gamma: Annotated[float, Limits(low=0.0, high=1.0, usual=(0.9, 1.0))] = 1.0,
@@ -104,7 +104,7 @@ def recipe(
     """EWC.
 
     Args:
-        strength: lambda, of the penalty.
+        strength: lambda, of the penalty; no weight is pulled by more than 1 / learning_rate.
         mode: "original", a quadratic per context, merged exactly; "online" or "adaptive", one that fades.
         fisher: "exact" (a backward per class), "sampled", or "empirical" (one backward).
         gamma: what is left of the earlier importances after each context; not in mode "original".

@@ -21,7 +21,7 @@ from tenuto.protocols import Term
 
 
 def recipe(
-    strength: Annotated[float, Limits(low=0.0, usual=(0.1, 10_000.0), unit="1 / nats")] = 100.0,
+    strength: Annotated[float, Limits(low=0.0, usual=(0.1, 10_000.0), unit="1 / nats")] = 1.0,
     gamma: Annotated[float, Limits(low=0.0, high=1.0, usual=(0.9, 1.0))] = 0.95,
     fisher: Annotated[str, Limits(choices=KINDS)] = "exact",
     rows: Annotated[int, Limits(low=1, high=1_000_000, usual=(100, 10_000), unit="rows")] = 1000,

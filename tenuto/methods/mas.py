@@ -51,13 +51,13 @@ class Synapses:
 
 
 def recipe(
-    strength: Annotated[float, Limits(low=0.0, usual=(0.01, 10.0))] = 1.0,
+    strength: Annotated[float, Limits(low=0.0, usual=(0.01, 10.0))] = 0.1,
     rows: Annotated[int, Limits(low=1, high=1_000_000, usual=(100, 10_000), unit="rows")] = 1000,
 ) -> Recipe:
     """MAS.
 
     Args:
-        strength: lambda, of the penalty.
+        strength: lambda, of the penalty; no weight is pulled by more than 1 / learning_rate.
         rows: of each context, kept until its end to measure importance on.
 
     >>> recipe(rows=200).context

@@ -93,7 +93,8 @@ def recipe(
     """SI; the defaults are the paper's on permuted digits.
 
     Args:
-        c: strength of the penalty; 1 holds a weight by as much as it lowered the loss.
+        c: strength of the penalty; 1 holds a weight by as much as it lowered the loss. No weight is pulled by
+            more than 1 / learning_rate.
         xi: keeps the importance of a weight that hardly moved finite.
 
     >>> recipe().context

@@ -54,7 +54,7 @@ def test_one_row_is_a_batch_of_one() -> None:
 @pytest.mark.parametrize("method", methods.known())
 def test_every_method_learns_what_it_sees(method: str) -> None:
     learner = Learner(config=CONFIG, method=method)
-    for seed in range(60):
+    for seed in range(120):
         learner.learn_batch(blobs("abc", seed=seed))
     if learner.recipe.restart:
         learner.consolidate()

@@ -21,6 +21,7 @@ from tenuto.methods.shared.quadratic import Quadratic
 from tenuto.protocols import Objective, View
 from tenuto.tasks import Classification, Regression
 from tenuto.trees import Tree
+from tests.contract import checks, walks
 
 CONFIG = OnlineLearnerConfig(learning_rate=0.05, head="fixed", classes=(0, 1), seed=3)
 NUMBERS = st.floats(-3, 3, width=32)
@@ -358,3 +359,25 @@ def test_the_hybrid_has_what_is_asked_for() -> None:
             learner.consolidate()
         assert learner.learn_batch(rows(step)).verdict.keeps
     assert learner.recipe.rules[0].state()["bases"]
+
+
+@pytest.mark.parametrize("task", ["classification", "regression"])
+@pytest.mark.parametrize(
+    ("method", "options"),
+    [
+        ("ewc", {"mode": "original", "fisher": "sampled"}),
+        ("ewc", {"mode": "adaptive", "fisher": "empirical", "gamma": 0.9}),
+        ("hybrid", {"distil": 1.0, "gpm": True, "rows": 20}),
+    ],
+)
+def test_every_option_keeps_the_contract(method: str, options: dict[str, Any], task: str) -> None:
+    """The contract's own tests walk the defaults only."""
+
+    def make(seed: int) -> Learner:
+        config = replace(walks.CONFIG, seed=seed, task=task, learning_rate=0.01)
+        return Learner(config=config, method=method, options=options)
+
+    walk = walks.WALK if task == "classification" else walks.numbers(walks.WALK)
+    checks.resumes_at_every_step(make, walk)
+    checks.a_refused_update_changes_nothing(make, walk)
+    checks.weights_are_honoured(make, walk)

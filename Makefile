@@ -2,10 +2,11 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+PEERS := .peers
 export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: run test check unit crash bench papers contract-long clean
+.PHONY: run test check unit crash bench papers peers contract-long clean
 
 run: $(VENV)/ready
 	$(BIN)/tenuto demo --out report.html
@@ -33,6 +34,15 @@ bench: $(VENV)/ready
 papers: $(VENV)/ready
 	$(BIN)/tenuto bench papers --data $(or $(TENUTO_DATA),../shared/data)/mnist --workers 2
 
+peers: $(VENV)/ready $(PEERS)/ready
+	$(BIN)/python -m benchmarks.peers --python $(PEERS)/bin/python
+
+$(PEERS)/ready: benchmarks/peers/requirements.txt
+	$(PYTHON) -m venv $(PEERS)
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
+	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	touch $@
+
 $(VENV)/ready: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "tenuto needs Python 3.11 or newer: make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv $(VENV)
@@ -41,4 +51,4 @@ $(VENV)/ready: pyproject.toml constraints.txt
 	touch $@
 
 clean:
-	rm -rf $(VENV) out report.html report.png
+	rm -rf $(VENV) $(PEERS) out report.html report.png

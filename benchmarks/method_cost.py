@@ -3,7 +3,8 @@
 MLP 784-400-400-10, batches of 10, SGD, memory of 500 rows, in the fourth of four contexts (three were
 consolidated). A floor is the mathematics of its method's step and nothing else, from the weights and the
 memory, importances or bases that the learner has then: forwards, backwards, the protection, the move, on
-batches made beforehand, without a memory to keep, a guard or a state. A-GEM draws 64 rows; GEM reads every
+batches made beforehand, without a memory to keep, a guard or a state. It is timed some 5,000 rows into the
+context, where samples of rows are long full. A-GEM draws 64 rows; GEM reads every
 remembered row of the three earlier contexts, and both project only where the move would raise a loss.
 
     python -m benchmarks.method_cost [--rounds N] [--steps N] [--json]
@@ -188,7 +189,7 @@ FLOORS = {
 
 
 def measure(
-    *, rounds: int, steps: int, warm: int = 100, only: list[str] | None = None
+    *, rounds: int, steps: int, warm: int = 500, only: list[str] | None = None
 ) -> list[dict[str, object]]:
     """One row per method: microseconds, the ratio to its floor with quartiles, the ratio to `naive`."""
     streams = contexts()

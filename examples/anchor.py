@@ -28,11 +28,12 @@ class Spring:
         self._strength = strength
         self._noted: trees.Tree = {}
 
-    def penalty_gradient(self, params: trees.Tree) -> trees.Tree | None:
-        """strength * (theta - theta_noted); None before the first consolidation."""
+    def penalty_gradient(self, params: trees.Tree, onto: trees.Tree | None = None) -> trees.Tree | None:
+        """strength * (theta - theta_noted), added to a gradient; None before the first consolidation."""
         if not self._noted:
             return None
-        return {name: self._strength * self._stretch(name, weight) for name, weight in params.items()}
+        pull = {name: self._strength * self._stretch(name, weight) for name, weight in params.items()}
+        return trees.add(pull, onto)
 
     def _stretch(self, name: str, weight: Tensor) -> Tensor:
         """How far a weight is from where it was; rows of classes new since then are free."""

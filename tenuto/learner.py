@@ -162,7 +162,7 @@ class Learner(Predictor):
         with torch.set_grad_enabled(False):
             grads, batch = estimate.grads, estimate.batch or batch
             for penalty in recipe.penalties:
-                grads = trees.onto(penalty.penalty_gradient(params), grads)
+                grads = penalty.penalty_gradient(params, grads) or grads
             update = self.optimizer.propose(params, grads)
             for rule in recipe.rules:
                 update = rule.project(update, self.oracle)

@@ -178,8 +178,12 @@ class Part(Stateful, Protocol):
 class Penalty(Part, Protocol):
     """Adds a closed-form gradient."""
 
-    def penalty_gradient(self, params: Tree) -> Tree | None:
-        """The gradient of the penalty at these parameters, in tensors of its own; None: nothing to add."""
+    def penalty_gradient(self, params: Tree, onto: Tree | None = None) -> Tree | None:
+        """The gradient of the penalty at these parameters, in tensors of its own; None: nothing to add.
+
+        Args:
+            onto: a gradient to add it to, which saves a pass over the parameters; it stays as it is.
+        """
 
 
 class Oracle(Protocol):

@@ -56,18 +56,6 @@ def accumulate(tree: Tree, other: Tree, alpha: float = 1.0) -> None:
     torch._foreach_add_(leaves(tree), leaves(other), alpha=alpha)
 
 
-def onto(tree: Tree | None, other: Tree) -> Tree:
-    """tree + other in the tensors of `tree`; `other` itself where there is no tree.
-
-    >>> onto({"w": torch.ones(2)}, {"w": torch.ones(2)})["w"]
-    tensor([2., 2.])
-    """
-    if tree is None:
-        return other
-    accumulate(tree, other)
-    return tree
-
-
 def zeros(tree: Tree) -> Tree:
     """A tree of zeros of the same shapes."""
     return {name: torch.zeros_like(leaf) for name, leaf in tree.items()}

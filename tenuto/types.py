@@ -140,10 +140,15 @@ class Estimate(Struct, frozen=True, eq=False):
 
 
 class Update(Struct, frozen=True, eq=False):
-    """A proposed move: parameters + scale * tree. `scale` spares plain SGD a copy."""
+    """A proposed move: parameters + scale * tree. `scale` spares plain SGD a copy.
+
+    Args:
+        linear: is it linear in the gradient, so that whatever is not finite there is not finite here?
+    """
 
     tree: dict[str, Tensor]
     scale: float = 1.0
+    linear: bool = False
 
 
 _SPENT = Update({})

@@ -1,6 +1,6 @@
 """Refuses an update that is not finite.
 
-The loss and the sum of each tensor are read, no copy. Beside an update that is not the gradient itself
+The loss and the sum of each tensor are read, no copy. Beside an update that is not linear in the gradient
 the gradient's norm is read too: AdamW keeps its squares and divides by their root, which hides an overflow.
 """
 
@@ -22,7 +22,7 @@ class Finite:
             return Verdict(Ruling.REJECT, f"the loss of step {trace.step} is {loss}")
         if not trees.finite(update):
             return Verdict(Ruling.REJECT, f"the update of step {trace.step} is not finite")
-        if update is not grads and not all(map(trees.squarable, grads.values())):
+        if not trace.update.linear and not all(map(trees.squarable, grads.values())):
             return Verdict(Ruling.REJECT, f"the gradient of step {trace.step} is not finite")
         return KEEP
 

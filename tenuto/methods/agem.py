@@ -56,7 +56,7 @@ def decided(update: Update, reference: list[Tensor]) -> Update:
         return update
     excess = along / float(_dot(reference, reference))
     projected = torch._foreach_add(leaves(update.tree), reference, alpha=-excess)
-    return Update(like(update.tree, projected), update.scale)
+    return Update(like(update.tree, projected), update.scale, update.linear)
 
 
 def clamped(update: Update, reference: list[Tensor]) -> Update:
@@ -65,7 +65,9 @@ def clamped(update: Update, reference: list[Tensor]) -> Update:
     squared = _dot(reference, reference)
     excess = torch.where(along * update.scale <= 0.0, torch.zeros_like(along), along / squared)
     torch._foreach_mul_(reference, excess)
-    return Update(like(update.tree, torch._foreach_sub(leaves(update.tree), reference)), update.scale)
+    return Update(
+        like(update.tree, torch._foreach_sub(leaves(update.tree), reference)), update.scale, update.linear
+    )
 
 
 def _dot(a: list[Tensor], b: list[Tensor]) -> Tensor:

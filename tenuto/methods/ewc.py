@@ -51,9 +51,9 @@ class Elastic:
         self._threshold = threshold
         self._springs = Quadratic()
 
-    def penalty_gradient(self, params: Tree) -> Tree | None:
+    def penalty_gradient(self, params: Tree, onto: Tree | None = None) -> Tree | None:
         """strength * F (theta - theta*), with strength * F no more than 1 / learning_rate."""
-        return self._springs.gradient(params)
+        return self._springs.gradient(params, onto)
 
     def observe(self, trace: Trace) -> None:
         """Springs do not change between consolidations."""

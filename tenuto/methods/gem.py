@@ -65,7 +65,7 @@ class Constraints:
         products: Vector = (gradients @ gradients.T).double().cpu().numpy()
         v = multipliers(products, along, self._margin * self._rate)
         moved = torch.addmv(move, gradients.T, torch.from_numpy(v / -update.scale).to(move))
-        return Update(_shaped(moved, update.tree), update.scale)
+        return Update(_shaped(moved, update.tree), update.scale, update.linear)
 
     def _past(self, oracle: Oracle) -> list[Batch]:
         """The remembered rows of each constraint: where groups are too many, every `most`-th shares one."""

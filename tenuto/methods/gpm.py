@@ -64,7 +64,8 @@ class Projection:
                 basis = basis[:-1]
             moved = torch.addmm(rows, spanned, basis.T, beta=kept, alpha=taken)
             tree[weight] = moved.view(update.tree[weight].shape)
-        return Update({name: tree.get(name, leaf) for name, leaf in update.tree.items()}, update.scale)
+        projected = {name: tree.get(name, leaf) for name, leaf in update.tree.items()}
+        return Update(projected, update.scale, update.linear)
 
     def observe(self, trace: Trace) -> None:
         """Nothing moves between consolidations."""

@@ -27,9 +27,9 @@ class Synapses:
         self._strength = strength
         self._pull = Quadratic()
 
-    def penalty_gradient(self, params: Tree) -> Tree | None:
+    def penalty_gradient(self, params: Tree, onto: Tree | None = None) -> Tree | None:
         """2 strength Omega (theta - theta*), with 2 strength Omega no more than 1 / learning_rate."""
-        return self._pull.gradient(params)
+        return self._pull.gradient(params, onto)
 
     def observe(self, trace: Trace) -> None:
         """Nothing changes between consolidations."""

@@ -38,9 +38,9 @@ class Path:
         self._work: Tree = {}
         self._moved: Tree = {}
 
-    def penalty_gradient(self, params: Tree) -> Tree | None:
+    def penalty_gradient(self, params: Tree, onto: Tree | None = None) -> Tree | None:
         """2 c Omega (theta - theta*), with 2 c Omega no more than 1 / learning_rate."""
-        return self._pull.gradient(params)
+        return self._pull.gradient(params, onto)
 
     def observe(self, trace: Trace) -> None:
         """Add up the work of this step, and the way of what the anchor does not know."""

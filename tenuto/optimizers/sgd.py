@@ -35,8 +35,8 @@ class SGD:
         if self.momentum:
             velocity = self._velocity or trees.zeros(grads)
             self._next = trees.add(trees.scale(velocity, self.momentum), grads)
-            return Update(self._next, -self.learning_rate)
-        return Update(grads, -self.learning_rate)
+            return Update(self._next, -self.learning_rate, True)
+        return Update(grads, -self.learning_rate, True)
 
     def commit(self, params: Tree, update: Update) -> None:
         """Move the parameters in place and keep the proposed velocity."""

@@ -12,7 +12,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from tenuto import Learner, Recipe, Replay
+from tenuto import Learner, Recipe, Replay, trees
 from tenuto.guards.none import Unguarded
 from tenuto.memory.insertion.fifo import Fifo
 from tenuto.methods.shared.terms import Supervised
@@ -26,9 +26,9 @@ from tests.contract.walks import CLASSES, CONFIG, FEATURES, WALK, Make
 class Penalty:
     """A penalty that does nothing, rightly."""
 
-    def penalty_gradient(self, params: Tree) -> Tree | None:
+    def penalty_gradient(self, params: Tree, onto: Tree | None = None) -> Tree | None:
         """A gradient of zero."""
-        return {name: torch.zeros_like(p) for name, p in params.items()}
+        return trees.add({name: torch.zeros_like(p) for name, p in params.items()}, onto)
 
     def observe(self, trace: Trace) -> None:
         """Nothing to note."""
@@ -52,22 +52,24 @@ class Forgetful(Penalty):
     def observe(self, trace: Trace) -> None:
         self.seen += 1
 
-    def penalty_gradient(self, params: Tree) -> Tree | None:
-        return {name: torch.full_like(p, 0.01 * self.seen) for name, p in params.items()}
+    def penalty_gradient(self, params: Tree, onto: Tree | None = None) -> Tree | None:
+        return trees.add({name: torch.full_like(p, 0.01 * self.seen) for name, p in params.items()}, onto)
 
 
 class Clocked(Penalty):
     """It reads the clock."""
 
-    def penalty_gradient(self, params: Tree) -> Tree | None:
-        return {name: torch.full_like(p, time.perf_counter_ns() % 97 / 97) for name, p in params.items()}
+    def penalty_gradient(self, params: Tree, onto: Tree | None = None) -> Tree | None:
+        return trees.add(
+            {name: torch.full_like(p, time.perf_counter_ns() % 97 / 97) for name, p in params.items()}, onto
+        )
 
 
 class Gambling(Penalty):
     """It draws from a generator of the process."""
 
-    def penalty_gradient(self, params: Tree) -> Tree | None:
-        return {name: torch.full_like(p, random.random()) for name, p in params.items()}
+    def penalty_gradient(self, params: Tree, onto: Tree | None = None) -> Tree | None:
+        return trees.add({name: torch.full_like(p, random.random()) for name, p in params.items()}, onto)
 
 
 class Noted(Penalty):
@@ -112,7 +114,7 @@ class Hasty(Penalty):
     def __init__(self) -> None:
         self.asked = 0
 
-    def penalty_gradient(self, params: Tree) -> Tree | None:
+    def penalty_gradient(self, params: Tree, onto: Tree | None = None) -> Tree | None:
         self.asked += 1
         return None
 

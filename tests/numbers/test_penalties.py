@@ -381,3 +381,15 @@ def test_every_option_keeps_the_contract(method: str, options: dict[str, Any], t
     checks.resumes_at_every_step(make, walk)
     checks.a_refused_update_changes_nothing(make, walk)
     checks.weights_are_honoured(make, walk)
+
+
+def test_added_to_a_gradient_it_is_the_sum_and_leaves_the_gradient_alone() -> None:
+    held = Quadratic()
+    held.hold({"w": torch.tensor([[2.0], [3.0]])}, {"w": torch.tensor([[1.0], [1.0]])})
+    for rows in (2, 4):
+        params, gradient = {"w": torch.full((rows, 1), 4.0)}, {"w": torch.arange(1.0, rows + 1)[:, None]}
+        alone, summed = held.gradient(params), held.gradient(params, gradient)
+        assert alone is not None
+        assert summed is not None
+        assert torch.equal(summed["w"], alone["w"] + torch.arange(1.0, rows + 1)[:, None])
+        assert torch.equal(gradient["w"], torch.arange(1.0, rows + 1)[:, None])

@@ -34,15 +34,23 @@ class Quadratic:
         self._rate = 0.0
         self._acting: Tree = {}
 
-    def gradient(self, params: Tree) -> Tree | None:
-        """The penalty's gradient in tensors of its own; None before the first `hold`."""
+    def gradient(self, params: Tree, onto: Tree | None = None) -> Tree | None:
+        """The penalty's gradient, added to `onto` where given, in tensors of its own; None before `hold`."""
         if not self._acting:
             return None
         anchors = [self.anchor[name] for name in params]
         known = [_known(p, anchor) for p, anchor in zip(params.values(), anchors, strict=True)]
         pulls = torch._foreach_sub(known, anchors)
-        torch._foreach_mul_(pulls, [self._acting[name] for name in params])
-        return {name: trees.fit(pull, p) for (name, p), pull in zip(params.items(), pulls, strict=True)}
+        acting = [self._acting[name] for name in params]
+        if onto is None:
+            torch._foreach_mul_(pulls, acting)
+            return {name: trees.fit(pull, p) for (name, p), pull in zip(params.items(), pulls, strict=True)}
+        for pull, hold, grad in zip(pulls, acting, onto.values(), strict=True):
+            torch.addcmul(_known(grad, pull), pull, hold, out=pull)
+        return {
+            name: pull if pull.shape == grad.shape else torch.cat([pull, grad[len(pull) :]])
+            for (name, grad), pull in zip(onto.items(), pulls, strict=True)
+        }
 
     def hold(self, precision: Tree, anchor: Tree, rate: float = 0.0) -> None:
         """From here on, pull towards this anchor with this precision, up to 1 / rate."""

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from tenuto import Batch, Learner, Recipe, Replay
+from tenuto import Batch, Learner, Recipe, Replay, trees
 from tenuto.errors import ExampleError
 from tenuto.protocols import Oracle, View
 from tenuto.trees import Tree
@@ -124,9 +124,9 @@ def test_the_oracle_shows_memory_by_context() -> None:
 class Pull:
     """A penalty towards zero, in tensors of its own."""
 
-    def penalty_gradient(self, params: Tree) -> Tree | None:
+    def penalty_gradient(self, params: Tree, onto: Tree | None = None) -> Tree | None:
         """theta."""
-        return {name: p.detach().clone() for name, p in params.items()}
+        return trees.add({name: p.detach().clone() for name, p in params.items()}, onto)
 
     def observe(self, trace: Trace) -> None:
         """The estimate's gradient is that of the loss alone."""

@@ -104,7 +104,7 @@ GRIDS: Mapping[str, Mapping[str, list[Any]]] = {
     "SGD": {"learning_rate": [0.03, 0.1, 0.2]},
     "ER": {"learning_rate": [0.03, 0.1, 0.2]},
     "EWC": {"learning_rate": [0.01, 0.03], "strength": [3.0, 30.0, 300.0, 3000.0]},
-    "online EWC": {"learning_rate": [0.03, 0.1], "strength": [1.0, 10.0, 100.0, 1000.0]},
+    "online EWC": {"learning_rate": [0.1, 0.2], "strength": [3.0, 10.0, 30.0], "gamma": [0.9, 1.0]},
     "SI": {"learning_rate": [0.03, 0.1], "c": [0.1, 0.3, 1.0, 3.0], "xi": [0.1, 1.0]},
     "MER": {"learning_rate": [0.003, 0.01, 0.03], "ratio": [0.75, 0.9]},
     "GEM": {"learning_rate": [0.01, 0.03, 0.1], "margin": [0.0, 0.5, 1.0]},

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tenuto.config import OnlineLearnerConfig
 from tenuto.errors import TenutoError
@@ -27,6 +27,7 @@ from tenuto.studies.papers.streams import CLASSES, PIXELS, Contexts, Digits, Row
 from tenuto.studies.process import settle
 from tenuto.types import Batch
 
+MEAN, DEVIATION = 0.1307, 0.3081
 Tell = Callable[[int, int], None]
 """Told as it goes: rows learned, of how many."""
 
@@ -110,14 +111,23 @@ def made(job: Job) -> Learner:
     return Learner(network(protocol, job.seed), config, method=setting.method, options=setting.options)
 
 
+class Normalised(nn.Module):
+    """Pixels in [0, 1] centred and scaled by MNIST's mean and deviation."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        """(n, 784) to (n, 784)."""
+        return (pixels - MEAN) / DEVIATION
+
+
 def network(protocol: Protocol, seed: int) -> nn.Module:
-    """The protocol's multilayer perceptron: Xavier weights, zero biases, pixels / 255 as they are.
+    """The protocol's multilayer perceptron: Xavier weights, zero biases, pixels / 255.
 
     >>> from tenuto.studies.papers.protocols import PROTOCOLS
     >>> sum(p.numel() for p in network(PROTOCOLS["p-mnist"], 0).parameters())
     89610
     """
-    widths, layers = [PIXELS, *protocol.hidden, CLASSES], list[nn.Module]()
+    widths = [PIXELS, *protocol.hidden, CLASSES]
+    layers: list[nn.Module] = [Normalised()] if protocol.normalised else []
     with torch_draws(seed, "network", 0):
         for inputs, outputs in itertools.pairwise(widths):
             layer = nn.Linear(inputs, outputs, bias=protocol.bias)

@@ -1,7 +1,9 @@
-"""Meta-experience replay (MER, Riemer et al. 2019), one big batch: a walk over single rows.
+"""Meta-experience replay (MER, Riemer et al. 2019), one big batch: a walk over its rows.
 
 theta_j = theta_(j-1) - a grad L(theta_(j-1); row j), over all k fresh and replayed rows in random order
 theta <- theta_0 + gamma (theta_k - theta_0)
+
+A step is over one row as in the paper, or over `group` rows, as in the code of Buzzega et al. (2020).
 
 This is Reptile (Nichol et al. 2018), whose expected step rewards rows whose gradients agree. It is the
 paper's variant that walks through one batch rather than through several that each hold the fresh row.
@@ -34,12 +36,14 @@ class Walk:
         gamma: the share of the way that is kept.
         rate: of the steps; None: the learner's.
         walks: passes over the rows.
+        group: rows of a step of the walk.
     """
 
-    def __init__(self, gamma: float, rate: float | None, walks: int) -> None:
+    def __init__(self, gamma: float, rate: float | None, walks: int, group: int = 1) -> None:
         self._gamma = gamma
         self._rate = rate
         self._walks = walks
+        self._group = group
         self._steps = 0
 
     def __call__(self, objective: Objective, params: Tree, batch: Batch) -> Estimate:
@@ -48,8 +52,8 @@ class Walk:
         rate = objective.learning_rate if self._rate is None else self._rate
         start = trees.copy(params)
         with excursion(objective.module, params):
-            for row in rows(batch, self.order(objective.seed, len(batch))):
-                grads = gradient(objective, params, row)
+            for few in rows(batch, self.order(objective.seed, len(batch)), self._group):
+                grads = gradient(objective, params, few)
                 with torch.no_grad():
                     trees.accumulate(params, grads, alpha=-rate)
             with torch.no_grad():
@@ -82,17 +86,23 @@ def recipe(
     gamma: Annotated[float, Limits(low=0.0, high=10.0, usual=(0.03, 1.0))] = 1.0,
     rate: Annotated[float | None, Limits(low=0.0, high=10.0, usual=(1e-3, 0.1))] = None,
     walks: Annotated[int, Limits(low=1, high=100, usual=(1, 5), unit="passes")] = 1,
+    group: Annotated[int, Limits(low=1, usual=(1, 128), unit="rows")] = 1,
     ratio: Annotated[float | None, Limits(low=0.0, high=0.95, usual=(0.3, 0.9), unit="rows / rows")] = None,
+    rows: Annotated[int | None, Limits(low=1, usual=(10, 128), unit="rows")] = None,
 ) -> Recipe:
     """MER.
 
     Args:
         gamma: the share of the way that is kept.
-        rate: of the steps over single rows; None: the learner's `learning_rate`.
+        rate: of the steps of the walk; None: the learner's `learning_rate`.
         walks: passes over the rows of a batch.
+        group: rows of a step of the walk.
         ratio: replayed / all rows; None: the learner's `replay_ratio`.
+        rows: replayed beside each batch, whatever the ratio; None: as many as the ratio says.
 
     >>> sorted(recipe(walks=1).estimator.order(0, 3))
     [0, 1, 2]
     """
-    return Recipe(name="mer", estimator=Walk(gamma, rate, walks), replay=(Replay(ratio=ratio),))
+    return Recipe(
+        name="mer", estimator=Walk(gamma, rate, walks, group), replay=(Replay(ratio=ratio, rows=rows),)
+    )

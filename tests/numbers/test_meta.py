@@ -40,11 +40,14 @@ def loss(module: nn.Module, at: dict[str, Tensor], batch: Batch, rows: list[int]
 
 
 @pytest.mark.parametrize("weighted", [False, True])
-@pytest.mark.parametrize(("gamma", "rate", "walks"), [(1.0, None, 1), (0.3, 0.02, 3)])
-def test_mer_goes_part_of_the_way_of_sgd_over_single_rows(
-    gamma: float, rate: float | None, walks: int, weighted: bool
+@pytest.mark.parametrize(
+    ("gamma", "rate", "walks", "group"),
+    [(1.0, None, 1, 1), (0.3, 0.02, 3, 1), (0.5, None, 2, 3), (1.0, None, 1, 99)],
+)
+def test_mer_goes_part_of_the_way_of_sgd_over_single_rows_or_groups(
+    gamma: float, rate: float | None, walks: int, group: int, weighted: bool
 ) -> None:
-    options = {"gamma": gamma, "rate": rate, "walks": walks}
+    options = {"gamma": gamma, "rate": rate, "walks": walks, "group": group, "rows": 4}
     learner = Learner(model(), CONFIG, method="mer", options=options)
     for batch in stream(12, weighted=weighted):
         start, module = params(learner.model), copy.deepcopy(learner.model)
@@ -52,9 +55,10 @@ def test_mer_goes_part_of_the_way_of_sgd_over_single_rows(
         trace = learner.learn_batch(batch)
         sgd = torch.optim.SGD(module.parameters(), lr=rate or 0.1)
         assert len(order) == walks * len(trace.batch)
-        for row in order:
+        for at in range(0, len(order), group):
             sgd.zero_grad()
-            loss(module, dict(module.named_parameters()), trace.batch, [row]).backward()
+            few = order[at : at + group]
+            loss(module, dict(module.named_parameters()), trace.batch, few).backward()
             sgd.step()
         end = params(module)
         close(learner.model, {n: start[n] + gamma * (end[n] - start[n]) for n in start})

@@ -30,14 +30,15 @@ def fresh(batch: Batch) -> Batch:
     return part(batch, slice(0, batch.fresh)) if batch.draws else batch
 
 
-def rows(batch: Batch, order: list[int]) -> Iterator[Batch]:
-    """One row at a time, in the order of their numbers.
+def rows(batch: Batch, order: list[int], size: int = 1) -> Iterator[Batch]:
+    """`size` rows at a time, in the order of their numbers.
 
-    >>> [int(row.targets) for row in rows(Batch(torch.zeros(3), torch.arange(3)), [2, 0])]
-    [2, 0]
+    >>> [row.targets.tolist() for row in rows(Batch(torch.zeros(3), torch.arange(3)), [2, 0, 1], 2)]
+    [[2, 0], [1]]
     """
-    for row in order:
-        yield part(batch, slice(row, row + 1))
+    for start in range(0, len(order), size):
+        few = order[start : start + size]
+        yield part(batch, slice(few[0], few[0] + 1) if size == 1 else torch.tensor(few))
 
 
 def chosen(batch: Batch, name: str, source: str, picks: Tensor) -> Batch:

@@ -10,7 +10,7 @@ from benchmarks.common import data
 from tenuto.errors import ConfigError
 
 ALWAYS = ("step_cost", "fisher_cost", "method_cost", "memory_flat", "status")
-ON_MNIST = ("journal_cost", "split_mnist")
+ON_MNIST = ("journal_cost", "split_mnist", "pmnist_cost", "transfer")
 
 
 def main() -> int:

@@ -157,9 +157,7 @@ def main() -> None:
     head = ["method", "accuracy", "FWT", "BWT", "gain"]
     cells = [[row[name] for name in head] for row in found]
     print(table(head, [[_told(cell) for cell in line] for line in cells]))
-    print(
-        f"Means over {arguments.seeds} seeds, 95 % intervals; gain in rows to {GOAL:.0%} over a fresh learner."
-    )
+    print(f"Means over {arguments.seeds} seeds, 95 % intervals; gain: in rows to {GOAL:.0%}.")
 
 
 def _told(cell: object) -> str:

@@ -145,7 +145,9 @@ def common(cls: type, **own: Any) -> Make:
 
 S = SETTINGS
 REPLAY = {"mem_size": MEMORY, "batch_size_mem": BATCH}
-MASS = {"mem_size": MEMORY, "train_epochs": int(S["gdumb.epochs"])}
+MER = REPLAY | {"n_inner_steps": 1, "beta": 1.0, "gamma": 1.0}
+GSS = {"mem_size": MEMORY, "mem_strength": 5, "input_size": [784]}
+GDUMB = {"mem_size": MEMORY, "train_epochs": int(S["gdumb.epochs"])}
 METHODS: dict[str, Make] = {
     "naive": common(strategies.Naive),
     "er": common(strategies.Replay, mem_size=MEMORY),
@@ -155,8 +157,8 @@ METHODS: dict[str, Make] = {
     "agem": common(strategies.AGEM, patterns_per_exp=EACH, sample_size=int(S["agem.rows"])),
     "gem": common(strategies.GEM, patterns_per_exp=EACH, memory_strength=S["gem.margin"]),
     "mir": common(strategies.MIR, **REPLAY, subsample=int(S["mir.candidates"])),
-    "gss": common(strategies.GSS_greedy, mem_size=MEMORY, mem_strength=5, input_size=[784]),
-    "mer": common(strategies.MER, **REPLAY, n_inner_steps=1, beta=1.0, gamma=1.0),
+    "gss": common(strategies.GSS_greedy, **GSS),
+    "mer": common(strategies.MER, **MER),
     "lamaml": partial(Avalanche, lookahead),
     "scr": partial(Avalanche, contrastive),
     "ewc": common(strategies.EWC, ewc_lambda=S["ewc.strength"] / 2, mode="online", decay_factor=1.0),
@@ -168,7 +170,7 @@ METHODS: dict[str, Make] = {
         temperature=S["lwf.temperature"],
     ),
     "gdumb": partial(
-        Avalanche, partial(strategy, strategies.GDumb, MASS), shuffle=True, batch=int(S["gdumb.batch"])
+        Avalanche, partial(strategy, strategies.GDumb, GDUMB), shuffle=True, batch=int(S["gdumb.batch"])
     ),
     "slda": partial(Discriminant, discriminant),
 }

@@ -25,7 +25,7 @@ SETTINGS: Mapping[str, float] = {
     "ewc.strength": 100.0,
     "si.c": 0.1,
     "si.xi": 0.1,
-    "mas.strength": 1.0,
+    "mas.strength": 0.1,
     "lwf.weight": 1.0,
     "lwf.temperature": 2.0,
     "agem.rows": 64,

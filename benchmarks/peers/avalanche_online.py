@@ -15,7 +15,7 @@ from avalanche.training.plugins import EvaluationPlugin, ReplayPlugin
 from avalanche.training.storage_policy import ReservoirSamplingBuffer
 from torch import Tensor, nn
 
-from benchmarks.peers.avalanche import GSS, MER, REPLAY, Build, S, SameRows, Strategy, contrastive, strategy
+from benchmarks.peers.avalanche import MER, REPLAY, Build, S, Strategy, contrastive, strategy
 from benchmarks.peers.stream import BATCH, MEMORY, Make, Stream
 
 
@@ -67,7 +67,6 @@ METHODS: dict[str, Make] = {
     "der": common(strategies.DER, **REPLAY, alpha=S["der.alpha"], beta=0.0),
     "derpp": common(strategies.DER, **REPLAY, alpha=S["derpp.alpha"], beta=S["derpp.beta"]),
     "mer": common(strategies.MER, **MER),
-    "gss": common(strategies.GSS_greedy, **GSS, plugins=[SameRows()]),
     "scr": partial(Online, contrastive),
     "mir": common(strategies.MIR, **REPLAY, subsample=int(S["mir.candidates"])),
 }

@@ -29,7 +29,7 @@ SETTINGS: Mapping[str, Mapping[str, Sized]] = {
     "p-mnist": {
         "joint": _joint(0.2),
         "SGD": {None: _at("naive", 0.2)},
-        "online EWC": {None: _at("ewc", 0.1, {"strength": 10.0, "gamma": 1.0})},
+        "online EWC": {None: _at("ewc", 0.2, {"strength": 3.0, "gamma": 1.0})},
         "SI": {None: _at("si", 0.1, {"c": 0.5, "xi": 1.0})},
         "ER": {None: _at("er", 0.2)},
         "GEM": {None: _at("gem", 0.1, {"margin": 0.5})},

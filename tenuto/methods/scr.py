@@ -32,7 +32,7 @@ def recipe(
     temperature: Annotated[float, Limits(low=1e-3, usual=(0.05, 0.5))] = 0.07,
     noise: Annotated[float, Limits(low=0.0, usual=(0.0, 0.5), unit="standard deviations")] = 0.1,
     mask: Annotated[float, Limits(low=0.0, high=0.99, usual=(0.0, 0.5))] = 0.1,
-    window: Annotated[float, Limits(low=1.0, usual=(50.0, 1000.0), unit="rows")] = 200.0,
+    window: Annotated[float, Limits(low=1.0, usual=(10.0, 500.0), unit="rows")] = 20.0,
     ratio: Annotated[float | None, Limits(low=0.0, high=0.95, usual=(0.3, 0.95))] = None,
 ) -> Recipe:
     """SCR.
@@ -89,7 +89,7 @@ class Contrast(Source):
 
     def _view(self, inputs: Tensor, seed: int) -> Tensor:
         """Another view of rows (n, *shape), the same for the same step; whole numbers stay as they are."""
-        if not inputs.is_floating_point():
+        if not inputs.is_floating_point() or not (self._noise or self._mask):
             return inputs
         with torch_draws(seed, "view", self._steps):
             noise, mask = torch.randn(inputs.shape).to(inputs), torch.rand(inputs.shape).to(inputs)

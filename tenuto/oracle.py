@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 from tenuto.counters import Counters
 from tenuto.memory import ReplayBuffer
 from tenuto.methods.shared.estimators import plain
 from tenuto.models import Body
 from tenuto.protocols import Objective
-from tenuto.randomness import torch_draws
+from tenuto.randomness import span, torch_draws, uniform
 from tenuto.trees import Tree
 from tenuto.types import Batch
 
@@ -45,9 +46,16 @@ class Oracle:
         finally:
             self._body.restore(buffers)
 
-    def recall(self, n: int, draw: str) -> Batch | None:
-        """At most n rows from memory under the draws of this step; None while it is empty."""
-        recalled = None if self._memory is None else self._memory.sample(n, self._counters.steps, draw)
+    def recall(self, n: int, draw: str, *, past: bool = False) -> Batch | None:
+        """At most n rows from memory under the draws of this step; None where there are none."""
+        memory, step = self._memory, self._counters.steps
+        if memory is not None and past and self.group:
+            earlier = memory.outside(self.group)
+            if not len(earlier):
+                return None
+            u = uniform(self._seed, draw, span(step, n)[0])
+            return self._rows(memory, earlier[torch.from_numpy(u * len(earlier)).long()])
+        recalled = None if memory is None else memory.sample(n, step, draw)
         if recalled is None:
             return None
         columns = recalled.columns
@@ -55,11 +63,9 @@ class Oracle:
 
     def groups(self) -> dict[int, Batch]:
         """All remembered rows by group."""
-        if self._memory is None:
-            return {}
-        found = {}
-        for group, slots in self._memory.members().items():
-            columns = self._memory.table.get(slots)
-            inputs = self._body.read(columns["inputs"])
-            found[group] = Batch(inputs, columns["targets"], columns.get("weights"))
-        return found
+        memory = self._memory
+        return {} if memory is None else {g: self._rows(memory, s) for g, s in memory.members().items()}
+
+    def _rows(self, memory: ReplayBuffer, slots: Tensor) -> Batch:
+        columns = memory.table.get(slots)
+        return Batch(self._body.read(columns["inputs"]), columns["targets"], columns.get("weights"))

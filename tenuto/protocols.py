@@ -196,8 +196,13 @@ class Oracle(Protocol):
     def gradient_on(self, batch: Batch) -> Tree:
         """The gradient of the objective on a batch, at the parameters of this step."""
 
-    def recall(self, n: int, draw: str) -> Batch | None:
-        """At most n rows from memory, under the draws of this step; None while it is empty."""
+    def recall(self, n: int, draw: str, *, past: bool = False) -> Batch | None:
+        """At most n rows from memory, under the draws of this step; None where there are none.
+
+        Args:
+            past: of earlier contexts alone, drawn with replacement, as soon as one has ended; the recipe
+                groups its memory by context.
+        """
 
     def groups(self) -> dict[int, Batch]:
         """All remembered rows by group, as the recipe groups them."""

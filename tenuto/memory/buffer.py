@@ -113,6 +113,12 @@ class ReplayBuffer:
         """
         return {group: len(slots) for group, slots in self.members().items()}
 
+    def outside(self, group: int) -> Tensor:
+        """The slots of all rows but those of one group, in ascending order."""
+        if not len(self):
+            return torch.empty(0, dtype=torch.int64)
+        return (self._groups.columns["group"][: len(self)] != group).nonzero()[:, 0]
+
     def members(self) -> dict[int, Tensor]:
         """The slots of each group, both in ascending order."""
         if not len(self):

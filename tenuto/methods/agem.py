@@ -4,7 +4,8 @@
 
 u is the move proposed by the optimizer, so that the promise <u, r> <= 0 holds under momentum, Adam and
 weight decay too: a projected gradient no longer keeps it once an optimizer has preconditioned it.
-Memory is a reservoir over the whole stream; no context need be named.
+Memory is a reservoir over the whole stream. The draw is of earlier contexts alone, as in the paper, as soon
+as one has ended; until then, or where none ever ends, of all that is remembered.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ class Reference:
 
     def project(self, update: Update, oracle: Oracle) -> Update:
         """The nearest update that does not raise the loss on the draw, to first order."""
-        batch = oracle.recall(self._rows, "reference")
+        batch = oracle.recall(self._rows, "reference", past=True)
         if batch is None:
             return update
         reference = leaves(oracle.gradient_on(batch))
@@ -84,4 +85,4 @@ def recipe(rows: Annotated[int, Limits(low=1, high=65536, usual=(10, 256), unit=
     >>> recipe().remembers, recipe().replay
     (True, ())
     """
-    return Recipe(name="agem", rules=(Reference(rows),), remembers=True)
+    return Recipe(name="agem", rules=(Reference(rows),), remembers=True, grouping="context")

@@ -85,7 +85,7 @@ def violations(one: Learner, references: Callable[[], list[trees.Tree]], context
 
 def draw(one: Learner) -> list[trees.Tree]:
     """The gradient on the very rows that A-GEM draws in the next step."""
-    batch = one.oracle.recall(10, "reference")
+    batch = one.oracle.recall(10, "reference", past=True)
     return [] if batch is None else [one.oracle.gradient_on(batch)]
 
 
@@ -101,7 +101,7 @@ def test_agem_never_raises_the_loss_on_its_draw(optimizer: str) -> None:
     """The move itself is held, after momentum, preconditioning and weight decay."""
     one = learner("agem", optimizer, options={"rows": 10})
     assert violations(one, lambda: draw(one)) == 0.0
-    without = learner(Recipe(name="without", remembers=True), optimizer)
+    without = learner(Recipe(name="without", remembers=True, grouping="context"), optimizer)
     assert violations(without, lambda: draw(without)) > 0.1
 
 

@@ -152,3 +152,23 @@ def test_a_penalty_is_added_to_the_update_and_not_to_the_estimate() -> None:
     one.learn_batch(rows("ab", seed=1))
     for name, theta in before.items():
         assert torch.allclose(pull.update[name], pull.loss_gradient[name] + theta)
+
+
+def test_the_oracle_recalls_earlier_contexts_alone() -> None:
+    diary = Diary()
+    one = learner(diary)
+    one.learn_batch(rows("ab"))
+    recalled = one.oracle.recall(8, "reference", past=True)
+    assert recalled is not None
+    assert len(recalled) == 2
+    one.consolidate()
+    one.learn_batch(rows("cccc"))
+    recalled = one.oracle.recall(64, "reference", past=True)
+    assert recalled is not None
+    assert sorted(set(recalled.targets.tolist())) == [0, 1]
+    again = one.oracle.recall(64, "reference", past=True)
+    assert again is not None
+    assert torch.equal(recalled.inputs, again.inputs)
+    for seed in range(60):
+        one.learn_batch(rows("cccc", seed=seed))
+    assert one.oracle.recall(4, "reference", past=True) is None or 0 in one.oracle.groups()

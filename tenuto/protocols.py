@@ -150,8 +150,7 @@ class View:
     """What a part may look at when the learner consolidates.
 
     Args:
-        context: rows of the context that ends, as the module reads them, no more than the recipe's
-            `context`; None where there are none.
+        context: rows of the context that ends, as the module reads them; None where there are none.
         seed, number: key of random draws; consolidations before this one.
     """
 
@@ -179,11 +178,8 @@ class Penalty(Part, Protocol):
     """Adds a closed-form gradient."""
 
     def penalty_gradient(self, params: Tree, onto: Tree | None = None) -> Tree | None:
-        """The gradient of the penalty at these parameters, in tensors of its own; None: nothing to add.
-
-        Args:
-            onto: a gradient to add it to, which saves a pass over the parameters; it stays as it is.
-        """
+        """The gradient of the penalty, added to `onto` where given (which saves a pass over the parameters, and
+        stays as it is), in tensors of its own; None: nothing to add."""
 
 
 class Oracle(Protocol):
@@ -199,9 +195,7 @@ class Oracle(Protocol):
     def recall(self, n: int, draw: str, *, past: bool = False) -> Batch | None:
         """At most n rows from memory, under the draws of this step; None where there are none.
 
-        Args:
-            past: of earlier contexts alone, drawn with replacement, as soon as one has ended; the recipe
-                groups its memory by context.
+        With `past`, of earlier contexts alone as soon as one has ended, drawn with replacement.
         """
 
     def groups(self) -> dict[int, Batch]:
@@ -246,8 +240,7 @@ class Incoming(Struct, frozen=True, eq=False):
     Args:
         first: the number in the stream of the first row, from 0; the others follow.
         groups: (n,) int64 class (or other group) code of each row.
-        alike: the cosines (n, k) between the rows' gradients and those of the rows in slots (k,), where
-            the policy's `needs` asks for gradients.
+        alike: cosines (n, k) of the rows' gradients with those in slots (k,), where `needs` asks for them.
     """
 
     first: int

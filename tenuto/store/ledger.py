@@ -131,6 +131,12 @@ class Ledger:
         """The last commit; step 0 with an empty cursor before the first."""
         return Head(**(self.database.meta("head") or {"k": 0, "cursor": {}, "digest": None, "at": 0.0}))
 
+    @property
+    def span(self) -> tuple[int, int, int]:
+        """The last kept step, the first, and how many there are; (0, 1, 0) before the first."""
+        last, first, count = self.database.rows("SELECT max(k), min(k), count(*) FROM steps")[0]
+        return last or 0, 1 if first is None else first, count
+
     def memory(self) -> dict[int, int]:
         """The entry in each slot: slot -> seq."""
         return dict(self.database.rows("SELECT slot, seq FROM memory ORDER BY slot"))

@@ -27,7 +27,8 @@ def buffer(
     """A buffer that was offered `held` rows."""
     made = ReplayBuffer(capacity=capacity, insertion=insertion, sampling=sampling)
     if held:
-        made.add(torch.zeros(held, dtype=torch.int64), rows(*map(float, range(held))))
+        offered = rows(*map(float, range(held)))
+        made.add(torch.zeros(held, dtype=torch.int64), offered, lambda slots: torch.zeros(held, len(slots)))
     return made
 
 

@@ -48,13 +48,17 @@ class Walk(RuleBasedStateMachine):
         columns = {name: torch.tensor([row[name] for row in rows]) for name in rows[0]}
         if not weighted:
             del columns["weights"]
-        slots = self.buffer.add(columns["targets"], columns)
+        slots = self.buffer.add(columns["targets"], columns, lambda held: self.alike(columns["inputs"], held))
         taken = [slot for slot in slots if slot >= 0]
         assert len(slots) == len(rows)
         assert len(taken) == len(set(taken))
         for slot, row in zip(slots, rows, strict=True):
             if slot >= 0:
                 self.model[slot] = row
+
+    def alike(self, inputs: Tensor, held: Tensor) -> Tensor:
+        """Cosines as if a row's gradient pointed where its number says."""
+        return torch.cos(inputs[:, :1] - self.buffer.table.get(held)["inputs"][:, 0])
 
     def row(self, group: int, weighted: bool) -> Row:
         self.number += 1

@@ -11,7 +11,7 @@ from tenuto.errors import CorruptHome
 from tenuto.store.home import Home
 from tenuto.store.integrity import check
 from tenuto.store.manifest import reachable
-from tenuto.store.records import Row
+from tenuto.store.records import Row, Step
 
 
 @pytest.fixture
@@ -162,3 +162,16 @@ def test_a_meta_value_of_another_type(path: Path):
             connection.execute("UPDATE meta SET value = x'00' WHERE key = 'head'")
         with pytest.raises(CorruptHome, match="'head'"):
             _ = home.ledger.head
+
+
+@pytest.mark.parametrize("change", ["UPDATE steps SET k = 12 WHERE k = 4", "DELETE FROM steps WHERE k = 2"])
+def test_a_step_whose_number_was_changed(path: Path, change: str):
+    with Home.open(path) as home:
+        steps = [Step(k=k, first_seq=k, last_seq=k, rows=1) for k in range(1, 5)]
+        home.ledger.commit(steps, cursor={"seq": 4}, digest="")
+        assert check(home) == []
+        with home.ledger.database.transaction() as connection:
+            connection.execute(change)
+        (finding,) = check(home)
+    assert finding.file == str(path / "state.db")
+    assert "stands at step 4" in finding.problem

@@ -178,7 +178,7 @@ class Penalty(Part, Protocol):
     """Adds a closed-form gradient."""
 
     def penalty_gradient(self, params: Tree, onto: Tree | None = None) -> Tree | None:
-        """The gradient of the penalty, added to `onto` where given (which saves a pass over the parameters, and
+        """The gradient of the penalty, added to `onto` where given (which saves a pass over the weights, and
         stays as it is), in tensors of its own; None: nothing to add."""
 
 

@@ -61,6 +61,7 @@ def recover(home: Home, make: Make) -> tuple[Fold, bool]:
     Raises:
         CorruptHome: no snapshot verifies, or the digest does not match on the machine that made it.
     """
+    home.ledger.verify_steps()
     head = home.ledger.head
     stood = Cursor.of(head.cursor)
     row = sound(home, (row for row in home.snapshots.list() if row.k <= head.k))

@@ -71,24 +71,9 @@ def _snapshots(home: Home) -> Iterator[Finding]:
 
 
 def _ledger(home: Home) -> Iterator[Finding]:
-    yield from _steps(home)
-    for read in (lambda: home.ledger.head, lambda: home.config, home.ledger.verify_audit):
+    ledger = home.ledger
+    for read in (lambda: ledger.head, lambda: home.config, ledger.verify_steps, ledger.verify_audit):
         try:
             read()
         except CorruptHome as error:
             yield Finding(file=str(home.ledger.database.path), problem=str(error), remedy=RESTORE)
-
-
-def _steps(home: Home) -> Iterator[Finding]:
-    """The kept steps have no gap and end where the ledger stands; their numbers are under no seal."""
-    last, first, count = home.ledger.span
-    try:
-        k = home.ledger.head.k
-    except CorruptHome:
-        return
-    if (last, count) != (k, k - first + 1):
-        yield Finding(
-            file=str(home.ledger.database.path),
-            problem=f"the ledger stands at step {k} and holds {count} steps from {first} to {last}",
-            remedy=RESTORE,
-        )

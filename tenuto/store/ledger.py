@@ -13,9 +13,10 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tenuto.errors import CorruptHome
 from tenuto.store import audit, commits
 from tenuto.store.database import Database, set_meta
-from tenuto.store.disk import Fuse
+from tenuto.store.disk import RESTORE, Fuse
 from tenuto.store.format import settle
 from tenuto.store.records import CurvePoint, Event, Head, SnapshotRow, Step
 from tenuto.store.schema import STATE
@@ -131,11 +132,18 @@ class Ledger:
         """The last commit; step 0 with an empty cursor before the first."""
         return Head(**(self.database.meta("head") or {"k": 0, "cursor": {}, "digest": None, "at": 0.0}))
 
-    @property
-    def span(self) -> tuple[int, int, int]:
-        """The last kept step, the first, and how many there are; (0, 1, 0) before the first."""
+    def verify_steps(self) -> None:
+        """Return where the kept steps have no gap and end where the head stands; no seal is on their numbers.
+
+        Raises:
+            CorruptHome: they do not.
+        """
         last, first, count = self.database.rows("SELECT max(k), min(k), count(*) FROM steps")[0]
-        return last or 0, 1 if first is None else first, count
+        k = self.head.k
+        if (last or 0, count) != (k, k - (first or 1) + 1):
+            raise CorruptHome(
+                f"{self.database.path} stands at step {k} and holds {count} steps up to {last}. {RESTORE}"
+            )
 
     def memory(self) -> dict[int, int]:
         """The entry in each slot: slot -> seq."""

@@ -174,4 +174,4 @@ def test_a_step_whose_number_was_changed(path: Path, change: str):
             connection.execute(change)
         (finding,) = check(home)
     assert finding.file == str(path / "state.db")
-    assert "stands at step 4" in finding.problem
+    assert "stands at step 4 and holds" in finding.problem

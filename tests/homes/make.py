@@ -1,4 +1,4 @@
-"""Make the fixture of the present format: a home as this release leaves it, in `format-<n>.tar.xz`.
+"""Make the fixture of the present format: a home as this release leaves it, in `format-<n>.zip`.
 
     python -m tests.homes.make
 
@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import shutil
-import tarfile
 import tempfile
 from pathlib import Path
 
@@ -57,23 +56,16 @@ def make(home: Path) -> dict[str, object]:
 
 def main() -> None:
     """Write the home and what must be found in it."""
-    packed = HERE / f"format-{FORMAT}.tar.xz"
+    packed = HERE / f"format-{FORMAT}.zip"
     if packed.exists():
         raise SystemExit(f"{packed.name} is there already; raise the format first")
     folder = Path(tempfile.mkdtemp())
     try:
         found = make(folder / "home")
-        with tarfile.open(packed, "w:xz") as tar:
-            tar.add(folder / "home", "home", filter=_anonymous)
+        shutil.make_archive(str(packed.with_suffix("")), "zip", folder, "home")
     finally:
         shutil.rmtree(folder)
     packed.with_name(f"format-{FORMAT}.json").write_text(json.dumps(found, indent=2) + "\n")
-
-
-def _anonymous(info: tarfile.TarInfo) -> tarfile.TarInfo:
-    info.uid = info.gid = 0
-    info.uname = info.gname = ""
-    return info
 
 
 if __name__ == "__main__":

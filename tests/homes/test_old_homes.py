@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import tarfile
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -15,14 +15,13 @@ from tenuto.store.format import FORMAT
 from tests.homes.make import rows
 
 HERE = Path(__file__).parent
-FIXTURES = sorted(path.name.removesuffix(".tar.xz") for path in HERE.glob("format-*.tar.xz"))
+FIXTURES = sorted(path.name.removesuffix(".zip") for path in HERE.glob("format-*.zip"))
 
 
 @pytest.fixture(params=FIXTURES)
 def old(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Path, dict[str, Any]]:
     """A copy of an old home, and what must be found in it."""
-    with tarfile.open(HERE / f"{request.param}.tar.xz") as tar:
-        tar.extractall(tmp_path, filter="data")
+    shutil.unpack_archive(HERE / f"{request.param}.zip", tmp_path)
     return tmp_path / "home", json.loads((HERE / f"{request.param}.json").read_text())
 
 

@@ -4,7 +4,7 @@ MLP 784-400-400-10, batches of 10, SGD, memory of 500 rows, in the fourth of fou
 consolidated). A floor is the mathematics of its method's step and nothing else, from the weights and the
 memory, importances or bases that the learner has then: forwards, backwards, the protection, the move, on
 batches made beforehand, without a memory to keep, a guard or a state. It is timed some 5,000 rows into the
-context, where samples of rows are long full. A-GEM draws 64 rows; GEM reads every
+context, where samples of rows are long full. A-GEM draws 64 rows of earlier contexts; GEM reads every
 remembered row of the three earlier contexts, and both project only where the move would raise a loss.
 
     python -m benchmarks.method_cost [--rounds N] [--steps N] [--json]
@@ -100,9 +100,11 @@ class Floor:
     def _recall(self, learner: Learner) -> None:
         remembered = learner.memory.table.columns if learner.memory is not None else {}
         draws = torch.Generator().manual_seed(3)
-        picks = [torch.randint(0, MEMORY, (DRAWN,), generator=draws) for _ in range(50)]
+        groups, held = learner.oracle.groups(), torch.arange(MEMORY)
+        if learner.memory is not None and learner.recipe.grouping == "context":
+            held = learner.memory.outside(learner.oracle.group)
+        picks = [held[torch.randint(0, len(held), (DRAWN,), generator=draws)] for _ in range(50)]
         self.drawn = cycle([(remembered["inputs"][p], remembered["targets"][p]) for p in picks])
-        groups = learner.oracle.groups()
         self.groups = [(b.inputs, b.targets) for g, b in groups.items() if g != learner.oracle.group]
 
     def gradients(self, rows: Rows) -> list[Tensor]:

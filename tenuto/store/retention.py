@@ -12,8 +12,10 @@ from dataclasses import dataclass
 
 import apsw
 
+from tenuto.errors import CorruptHome
 from tenuto.store.admission import count
 from tenuto.store.database import set_meta
+from tenuto.store.disk import RESTORE
 from tenuto.store.records import Pruned
 from tenuto.store.schema import DROPPED, LIVE
 
@@ -73,9 +75,16 @@ def _bodies(connection: apsw.Connection, through: int) -> Iterator[_Candidate]:
         " WHERE seq <= ? ORDER BY seq",
         (through,),
     ):
-        yield _Candidate(at, seq, size, "live" if status == LIVE else "forgotten")
+        yield _candidate(at, seq, size, "live" if status == LIVE else "forgotten")
 
 
 def _quarantine(connection: apsw.Connection) -> Iterator[_Candidate]:
     for n, at, size in connection.execute("SELECT n, received_at, length(body) FROM quarantine ORDER BY n"):
-        yield _Candidate(at, n, size, "quarantined")
+        yield _candidate(at, n, size, "quarantined")
+
+
+def _candidate(at: object, key: int, size: object, fate: str) -> _Candidate:
+    """What may be dropped; a time or a size that is none is damage, whatever the schema promises."""
+    if not isinstance(at, float) or not isinstance(size, int):
+        raise CorruptHome(f"row {key} of the journal has no time of receipt, or no body. {RESTORE}")
+    return _Candidate(at, key, size, fate)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tenuto.errors import CorruptHome
 from tenuto.store.journal import Journal
 from tenuto.store.records import Pruned, Receipt, Refused, Row
 
@@ -102,3 +103,15 @@ def test_the_file_shrinks_and_its_space_is_used_again(tmp_path: Path):
     assert size[-1] - size[0] < 100 * ids
     assert len(journal.examples(limit=3000)) == 1_000_000 // 900
     journal.close()
+
+
+def test_a_body_that_damage_has_emptied_is_named(journal: Journal):
+    with journal.database.transaction() as connection:
+        connection.execute("CREATE TABLE loose(seq INTEGER PRIMARY KEY, body BLOB)")
+        connection.execute(
+            "INSERT INTO loose SELECT seq, CASE seq WHEN 2 THEN NULL ELSE body END FROM bodies"
+        )
+        connection.execute("DROP TABLE bodies")
+        connection.execute("ALTER TABLE loose RENAME TO bodies")
+    with pytest.raises(CorruptHome, match="row 2 of the journal"):
+        journal.prune(through=journal.last_seq, max_bytes=0)

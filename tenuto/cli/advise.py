@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
@@ -136,26 +136,14 @@ def _head(context: click.Context, stream: str) -> list[OnlineExample]:
 def _measured(
     advice: Advice, head: list[OnlineExample], config: OnlineLearnerConfig
 ) -> tuple[Advice, list[Score]]:
-    """The best of the choice, its rivals and plain fine-tuning on the head of the stream."""
+    """What the trial of an advice on the head of the stream comes to, showing how far it is."""
     from tenuto.cli.shared.stages import Stages
-    from tenuto.studies.advisor import compare
+    from tenuto.studies.advisor import measured
 
-    numbers = any(not isinstance(row.target, int | str) for row in head)
-    given = {name: value for name, value in advice.settings.items() if name != "memory_size"}
-    config = config.but({**given, "task": "regression" if numbers else config.task})
     with Stages() as stages:
-        scores = compare(
+        return measured(
+            advice,
             head,
-            {advice.method: advice.options, **{rival: {} for rival in (*advice.rivals, "naive")}},
             config,
             lambda method, done, total: stages.tell(method, done, total, f"{done:,} of {total:,} rows"),
         )
-    best = scores[0]
-    if best.method == advice.method:
-        return advice, scores
-    first = next(score for score in scores if score.method == advice.method)
-    reason = (
-        f"on the first {len(head):,} rows it kept {percent(best.accuracy)}, "
-        f"where {advice.method} kept {percent(first.accuracy)}"
-    )
-    return replace(advice, method=best.method, options={}, reasons=(reason, *advice.reasons)), scores

@@ -18,8 +18,9 @@ from tenuto import trees
 from tenuto.config import Limits
 from tenuto.methods.shared.batches import chosen, fresh, part
 from tenuto.methods.shared.estimators import plain
-from tenuto.methods.shared.lookahead import evaluating, excursion, gradient
+from tenuto.methods.shared.lookahead import excursion, gradient
 from tenuto.methods.shared.recipe import Recipe, Replay
+from tenuto.modes import evaluating
 from tenuto.protocols import Objective
 from tenuto.trees import Tree
 from tenuto.types import Batch, Estimate

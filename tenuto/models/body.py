@@ -9,6 +9,7 @@ from tenuto.errors import ConfigError, ExampleError, StateError
 from tenuto.models.head import Head
 from tenuto.models.inputs import prepare, reads_integers, settle
 from tenuto.models.mlp import MLP, Standardize
+from tenuto.modes import evaluating
 from tenuto.randomness import torch_draws
 from tenuto.trees import Tree
 from tenuto.types import Label, State
@@ -114,14 +115,8 @@ class Body:
 
     def infer(self, inputs: Tensor) -> Tensor:
         """Outputs (n, c) in evaluation mode; the module, its buffers and all randomness are untouched."""
-        training = [module for module in self.module.modules() if module.training]
-        self.module.eval()
-        try:
-            with torch.no_grad(), torch_draws(0, "infer", 0):
-                outputs: Tensor = self.module(self.read(inputs))
-        finally:
-            for module in training:
-                module.training = True
+        with evaluating(self.module), torch.no_grad(), torch_draws(0, "infer", 0):
+            outputs: Tensor = self.module(self.read(inputs))
         return outputs
 
     def grow(self, labels: list[Label], seed: int) -> None:

@@ -6,15 +6,13 @@ weight decay have had their say when a rule sees the update.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor
 from torch.nn import Module
 
 from tenuto import trees
 from tenuto.errors import ConfigError
+from tenuto.modes import evaluating
 from tenuto.protocols import Objective, Oracle, View
 from tenuto.trees import Tree
 from tenuto.types import State, Trace, Update
@@ -68,18 +66,6 @@ def settled(objective: Objective, params: Tree, inputs: Tensor) -> Tensor:
     """Features (n, d) as predictions see them: in evaluation mode, without a graph."""
     with evaluating(objective.module), torch.no_grad():
         return features(objective, params, inputs)[0]
-
-
-@contextmanager
-def evaluating(module: Module) -> Iterator[None]:
-    """Evaluation mode within; each part's own mode after."""
-    training = [part for part in module.modules() if part.training]
-    module.eval()
-    try:
-        yield
-    finally:
-        for part in training:
-            part.training = True
 
 
 class Written:

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from tenuto.modes import evaluating
 from tenuto.protocols import View
 from tenuto.randomness import torch_draws
 from tenuto.types import Batch
@@ -61,10 +62,8 @@ def layer_inputs(view: View, batch: Batch) -> list[Layer]:
         if isinstance(module, nn.Linear | nn.Conv1d | nn.Conv2d) and id(module.weight) in trained:
             bias = None if module.bias is None else trained.get(id(module.bias))
             hooks.append(module.register_forward_pre_hook(reads(trained[id(module.weight)], bias)))
-    training = [module for module in view.module.modules() if module.training]
-    view.module.eval()
     try:
-        with torch.no_grad(), torch_draws(view.seed, "layer_inputs", view.number):
+        with evaluating(view.module), torch.no_grad(), torch_draws(view.seed, "layer_inputs", view.number):
             for start in range(0, len(batch), CHUNK):
                 some = slice(start, start + CHUNK)
                 weights = torch.ones(len(batch)) if batch.weights is None else batch.weights
@@ -73,8 +72,6 @@ def layer_inputs(view: View, batch: Batch) -> list[Layer]:
     finally:
         for hook in hooks:
             hook.remove()
-        for module in training:
-            module.training = True
     return list(found.values())
 
 

@@ -44,27 +44,6 @@ def excursion(module: Module, params: Tree) -> Iterator[None]:
                 tensor.copy_(value)
 
 
-@contextmanager
-def evaluating(module: Module) -> Iterator[None]:
-    """Every layer in evaluation mode inside, in its own mode again after.
-
-    >>> layer = torch.nn.Dropout()
-    >>> with evaluating(layer):
-    ...     layer.training
-    False
-    >>> layer.training
-    True
-    """
-    training = [part for part in module.modules() if part.training]
-    for part in training:
-        part.training = False
-    try:
-        yield
-    finally:
-        for part in training:
-            part.training = True
-
-
 def glance(objective: Objective, params: Tree, batch: Batch) -> tuple[Tensor, Tensor]:
     """The loss and the outputs (n, c) of the joined batch before the update; running statistics move."""
     with torch.no_grad():

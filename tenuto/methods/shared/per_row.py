@@ -22,6 +22,7 @@ from torch.nn import functional as F
 
 from tenuto.errors import ConfigError
 from tenuto.methods.shared import layers
+from tenuto.modes import evaluating
 from tenuto.protocols import Objective
 from tenuto.randomness import torch_draws
 from tenuto.trees import Tree
@@ -67,7 +68,7 @@ def sums(objective: Objective, params: Tree, inputs: Tensor, losses: Losses, *, 
         ConfigError: the model normalises over the batch even in evaluation mode.
     """
     found = {name: torch.zeros_like(p, requires_grad=False) for name, p in params.items()}
-    with _evaluating(objective.module):
+    with _asking(objective.module):
         forward = _Forward(objective, params)
         for start in range(0, len(inputs), _BLOCK):
             rows = slice(start, min(start + _BLOCK, len(inputs)))
@@ -88,7 +89,7 @@ def gradients(objective: Objective, params: Tree, batch: Batch) -> Tensor:
     n, ends, end = len(batch), {}, 0
     for name, p in params.items():
         ends[name] = slice(end, end := end + p.numel())
-    with _evaluating(objective.module):
+    with _asking(objective.module):
         seen = _Forward(objective, params)(batch.inputs)
         losses, everything = supervised(objective, batch), slice(0, n)
         (loss,) = losses(seen.outputs, everything)
@@ -110,7 +111,7 @@ def cosines(objective: Objective, params: Tree, mine: Batch, others: Batch) -> T
     """
     n = len(mine)
     joined = Batch(torch.cat([mine.inputs, others.inputs]), torch.cat([mine.targets, others.targets]))
-    with _evaluating(objective.module):
+    with _asking(objective.module):
         seen = _Forward(objective, params)(joined.inputs)
         if not seen.looped and all(layers.factored(site.layer, site.x) for site in seen.sites):
             (losses,) = supervised(objective, joined)(seen.outputs, slice(0, len(joined)))
@@ -243,21 +244,17 @@ def _singly(
 
 
 @contextmanager
-def _evaluating(module: nn.Module) -> Iterator[None]:
-    training = [part for part in module.modules() if part.training]
+def _asking(module: nn.Module) -> Iterator[None]:
     buffers = [(m, name, b.clone()) for m in module.modules() for name, b in m.named_buffers(recurse=False)]
     for part in module.modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is None:
             raise ConfigError(
                 "the model normalises over the batch even in evaluation mode: give BatchNorm stats"
             )
-    module.eval()
     try:
-        with torch.enable_grad(), torch_draws(0, "per_row", 0):
+        with evaluating(module), torch.enable_grad(), torch_draws(0, "per_row", 0):
             yield
     finally:
-        for part in training:
-            part.training = True
         with torch.no_grad():
             for owner, name, before in buffers:
                 getattr(owner, name).copy_(before)

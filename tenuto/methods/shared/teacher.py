@@ -8,6 +8,7 @@ from torch.func import functional_call
 from torch.nn import Module
 
 from tenuto import trees
+from tenuto.modes import evaluating
 from tenuto.protocols import View
 from tenuto.trees import Tree
 from tenuto.types import State, Trace
@@ -23,14 +24,8 @@ class Predecessor:
         """The predecessor's outputs (n, c') in evaluation mode; None before the first consolidation."""
         if not self._weights:
             return None
-        training = [part for part in module.modules() if part.training]
-        module.eval()
-        try:
-            with torch.no_grad():
-                outputs: Tensor = functional_call(module, self._weights, (inputs,), tie_weights=False)
-        finally:
-            for part in training:
-                part.training = True
+        with evaluating(module), torch.no_grad():
+            outputs: Tensor = functional_call(module, self._weights, (inputs,), tie_weights=False)
         return outputs
 
     def observe(self, trace: Trace) -> None:

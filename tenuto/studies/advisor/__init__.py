@@ -8,6 +8,6 @@ from __future__ import annotations
 
 from tenuto.studies.advisor.profile import Profile
 from tenuto.studies.advisor.tree import Advice, advise
-from tenuto.studies.advisor.trial import Score, compare
+from tenuto.studies.advisor.trial import Score, compare, measured
 
-__all__ = ["Advice", "Profile", "Score", "advise", "compare"]
+__all__ = ["Advice", "Profile", "Score", "advise", "compare", "measured"]

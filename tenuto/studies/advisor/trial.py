@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ import numpy as np
 from tenuto.config import OnlineLearnerConfig
 from tenuto.learner import Learner
 from tenuto.models.inputs import stack
+from tenuto.studies.advisor.tree import Advice
 from tenuto.types import OnlineExample
 
 HELD_OUT = 5
@@ -63,6 +64,36 @@ def compare(
         tell = None if on_progress is None else _telling(on_progress, method)
         scores.append(_try(head, method, options, config, tell))
     return sorted(scores, key=lambda score: -score.accuracy)
+
+
+def measured(
+    advice: Advice,
+    head: Sequence[OnlineExample],
+    config: OnlineLearnerConfig,
+    on_progress: Callable[[str, int, int], None] | None = None,
+) -> tuple[Advice, list[Score]]:
+    """The best of an advice, its rivals and plain fine-tuning on the head of a stream, and all scores.
+
+    >>> head = [OnlineExample(input=[i % 2, 1.0], target=i % 2) for i in range(100)]
+    >>> advice = Advice(method="er", reasons=("why not",))
+    >>> advice, scores = measured(advice, head, OnlineLearnerConfig(learning_rate=0.1))
+    >>> sorted(score.method for score in scores)
+    ['er', 'naive']
+    """
+    numbers = any(not isinstance(row.target, int | str) for row in head)
+    given = {name: value for name, value in advice.settings.items() if name != "memory_size"}
+    config = config.but({**given, "task": "regression" if numbers else config.task})
+    rivals: dict[str, dict[str, Any]] = {rival: {} for rival in (*advice.rivals, "naive")}
+    scores = compare(head, {advice.method: advice.options, **rivals}, config, on_progress)
+    best = scores[0]
+    if best.method == advice.method:
+        return advice, scores
+    first = next(score for score in scores if score.method == advice.method)
+    reason = (
+        f"on the first {len(head):,} rows it kept {best.accuracy:.1%}, "
+        f"where {advice.method} kept {first.accuracy:.1%}"
+    )
+    return replace(advice, method=best.method, options={}, reasons=(reason, *advice.reasons)), scores
 
 
 def _telling(tell: Callable[[str, int, int], None], method: str) -> Callable[[int, int], None]:

@@ -30,6 +30,7 @@ class Protocol:
         epochs: passes over each context.
         hidden: widths of the hidden layers.
         bias: do the layers have biases?
+        xavier: are the first weights Xavier's, and biases zero? Else they are as torch.nn.Linear draws them.
         normalised: are pixels centred and scaled by MNIST's mean and deviation?
         buffers: the sizes of memory in the paper's table.
         matrix: are all contexts tested after each, for backward transfer?
@@ -45,12 +46,13 @@ class Protocol:
     epochs: int = 1
     hidden: tuple[int, ...] = (100, 100)
     bias: bool = True
+    xavier: bool = True
     normalised: bool = False
     buffers: tuple[int, ...] = (200, 500, 5120)
     matrix: bool = False
 
 
-_LEARNED = ("name", "kind", "contexts", "batch", "epochs", "hidden", "bias", "normalised")
+_LEARNED = ("name", "kind", "contexts", "batch", "epochs", "hidden", "bias", "xavier", "normalised")
 """What of a protocol a figure depends on."""
 DER = "Buzzega et al., Dark Experience for General Continual Learning (2020)"
 GPM = "Saha et al., Gradient Projection Memory (2021), and Lin et al., CUBER (2022)"
@@ -93,14 +95,15 @@ PROTOCOLS = {
             name="p-mnist-10",
             title="Permuted MNIST, 10 contexts",
             told="All 60,000 rows in each of 10 contexts, under a permutation of the pixels of its own; five "
-            "passes in batches of 10, SGD, pixels centred and scaled, an MLP 784-100-100-10 without biases, "
-            "one head.",
+            "passes in batches of 10, SGD, pixels centred and scaled, an MLP 784-100-100-10 without biases "
+            "that starts as torch.nn.Linear does, one head.",
             paper=GPM,
             kind="permuted",
             contexts=10,
             batch=10,
             epochs=5,
             bias=False,
+            xavier=False,
             normalised=True,
             buffers=(),
             matrix=True,

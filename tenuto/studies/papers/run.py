@@ -120,7 +120,7 @@ class Normalised(nn.Module):
 
 
 def network(protocol: Protocol, seed: int) -> nn.Module:
-    """The protocol's multilayer perceptron: Xavier weights, zero biases, pixels / 255.
+    """The protocol's multilayer perceptron on pixels / 255, with the first weights it asks for.
 
     >>> from tenuto.studies.papers.protocols import PROTOCOLS
     >>> sum(p.numel() for p in network(PROTOCOLS["p-mnist"], 0).parameters())
@@ -131,9 +131,10 @@ def network(protocol: Protocol, seed: int) -> nn.Module:
     with torch_draws(seed, "network", 0):
         for inputs, outputs in itertools.pairwise(widths):
             layer = nn.Linear(inputs, outputs, bias=protocol.bias)
-            nn.init.xavier_uniform_(layer.weight)
-            if protocol.bias:
-                nn.init.zeros_(layer.bias)
+            if protocol.xavier:
+                nn.init.xavier_uniform_(layer.weight)
+                if protocol.bias:
+                    nn.init.zeros_(layer.bias)
             layers += [layer, nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 

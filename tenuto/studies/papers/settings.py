@@ -85,7 +85,16 @@ SETTINGS: Mapping[str, Mapping[str, Sized]] = {
     "p-mnist-10": {
         "joint": _joint(0.01),
         "SGD": {None: _at("naive", 0.01)},
-        "DER++": {None: _at("derpp", 0.03, {"alpha": 0.5, "beta": 0.5}, memory_size=1000)},
+        "DER++": {
+            None: _at(
+                "derpp",
+                0.03,
+                {"alpha": 0.5, "beta": 1.0},
+                batch_size=32,
+                memory_size=50_000,
+                replay_ratio=0.8,
+            )
+        },
         "hybrid": {
             None: _at(
                 "hybrid", 0.03, {"strength": 10.0, "gamma": 1.0, "distil": 1.0, "gpm": True}, memory_size=1000

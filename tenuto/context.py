@@ -2,12 +2,16 @@
 
 A context ends when the learner consolidates. Where rows name their domain, it consolidates by itself
 before the first row of another one; no method requires that they do.
+
+A step only copies its rows; they are offered to the sample some hundred at a time, with the same outcome,
+because the sample draws by each row's number.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 
+import torch
 from torch import Tensor
 
 from tenuto import trees
@@ -17,6 +21,9 @@ from tenuto.models import Body
 from tenuto.protocols import Objective, Part, View
 from tenuto.randomness import key
 from tenuto.types import Batch, State
+
+TOGETHER = 256
+"""Rows that are offered to the sample at once."""
 
 
 class Context:
@@ -43,6 +50,7 @@ class Context:
         self._empty()
 
     def __len__(self) -> int:
+        self._offer()
         return len(self._buffer) if self._buffer is not None else 0
 
     def turns(self, domains: Sequence[str | None] | None) -> bool:
@@ -56,11 +64,16 @@ class Context:
         """Rows of this context were learned: (n, *shape) in the source's dtype, targets encoded."""
         if domains is not None:
             self._domain = next((d for d in reversed(domains) if d is not None), self._domain)
-        if self._buffer is not None:
-            kept: dict[str, Tensor] = {"inputs": fresh.inputs, "targets": fresh.targets}
+        if self._capacity:
+            rows = {"inputs": fresh.inputs, "targets": fresh.targets}
             if fresh.weights is not None:
-                kept["weights"] = fresh.weights
-            self._buffer.add(fresh.targets, kept)
+                rows["weights"] = fresh.weights
+            if self._waiting and rows.keys() != self._waiting[0].keys():
+                self._offer()
+            self._waiting.append(trees.copy(rows))
+            self._count += len(fresh)
+            if self._count >= TOGETHER:
+                self._offer()
 
     def close(self, body: Body, objective: Objective, counters: Counters) -> None:
         """Let every part close this context, and let go of its rows."""
@@ -81,14 +94,24 @@ class Context:
 
         return take_back
 
+    def _offer(self) -> None:
+        """Let the sample draw from the rows that wait."""
+        waiting, self._waiting, self._count = self._waiting, [], 0
+        if waiting and self._buffer is not None:
+            rows = {name: torch.cat([batch[name] for batch in waiting]) for name in waiting[0]}
+            self._buffer.add(rows["targets"], rows)
+
     def _rows(self, body: Body) -> Batch | None:
         """The rows kept, as the module reads them; None where there are none."""
+        self._offer()
         if self._buffer is None or not len(self._buffer):
             return None
         columns = self._buffer.table.state()["columns"]
         return Batch(body.read(columns["inputs"]), columns["targets"], columns.get("weights"))
 
     def _empty(self) -> None:
+        self._waiting: list[dict[str, Tensor]] = []
+        self._count = 0
         seed = int(key(self._seed, "context")) >> 1
         self._buffer = ReplayBuffer(capacity=self._capacity, seed=seed) if self._capacity else None
 
@@ -96,6 +119,7 @@ class Context:
         """The parts' own, and beside them the domain and the rows of the context."""
         if not self.parts:
             return {}
+        self._offer()
         parts: State = {name: part.state() for name, part in self.parts.items()}
         rows = None if self._buffer is None else self._buffer.state()
         return {**parts, "context": {"domain": self._domain, "rows": rows}}

@@ -6,8 +6,11 @@ from dataclasses import replace
 
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tenuto import Batch, Learner, Recipe, Replay, trees
+from tenuto.context import Context
 from tenuto.errors import ExampleError
 from tenuto.protocols import Oracle, View
 from tenuto.trees import Tree
@@ -172,3 +175,24 @@ def test_the_oracle_recalls_earlier_contexts_alone() -> None:
     for seed in range(60):
         one.learn_batch(rows("cccc", seed=seed))
     assert one.oracle.recall(4, "reference", past=True) is None or 0 in one.oracle.groups()
+
+
+@given(st.lists(st.tuples(st.integers(1, 300), st.booleans(), st.booleans()), min_size=1, max_size=6))
+def test_the_sample_is_that_of_rows_noted_one_by_one(pieces: list[tuple[int, bool, bool]]) -> None:
+    """Whatever the batches, whichever carry weights, whenever the state is read, and if inputs are reused."""
+    one_by_one, in_batches = (Context({"diary": Diary()}, rows=7, seed=3) for _ in range(2))
+    first = 0
+    for count, weighted, read in pieces:
+        values = torch.arange(first, first + count)
+        batch = Batch(values[:, None].float(), values.clone(), values + 1.0 if weighted else None)
+        for row in range(count):
+            weights = None if batch.weights is None else batch.weights[row : row + 1]
+            one_by_one.note(Batch(batch.inputs[row : row + 1], batch.targets[row : row + 1], weights), None)
+            one_by_one.state()
+        in_batches.note(batch, None)
+        batch.inputs.fill_(-1.0)
+        if read:
+            in_batches.state()
+        first += count
+    assert trees.digest(in_batches.state()) == trees.digest(one_by_one.state())
+    assert len(in_batches) == min(7, first)

@@ -47,11 +47,21 @@ class Context:
         self._seed = seed
         self._capacity = rows if parts else 0
         self._domain: str | None = None
+        self._buffer: ReplayBuffer | None = None
+        self._waiting: list[dict[str, Tensor]] = []
+        self._count = 0
         self._empty()
 
     def __len__(self) -> int:
         self._offer()
         return len(self._buffer) if self._buffer is not None else 0
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """The dtype its rows are kept in; None while there are none."""
+        if self._waiting:
+            return self._waiting[0]["inputs"].dtype
+        return None if self._buffer is None else self._buffer.dtype
 
     def turns(self, domains: Sequence[str | None] | None) -> bool:
         """Do these rows open another context? The first one that names its domain decides."""
@@ -110,8 +120,7 @@ class Context:
         return Batch(body.read(columns["inputs"]), columns["targets"], columns.get("weights"))
 
     def _empty(self) -> None:
-        self._waiting: list[dict[str, Tensor]] = []
-        self._count = 0
+        self._waiting, self._count = [], 0
         seed = int(key(self._seed, "context")) >> 1
         self._buffer = ReplayBuffer(capacity=self._capacity, seed=seed) if self._capacity else None
 

@@ -135,10 +135,9 @@ class Learner(Predictor):
         if self._shape is None:
             undo.append(partial(self._unsettle, self._body, self.task))
             self._settle(rows)
-        kept, fixed = None if self.memory is None else self.memory.dtype, self.config.head == "fixed"
-        return admit(
-            rows, self.body, self.task, self.optimizer, undo, seed=self.config.seed, fixed=fixed, kept=kept
-        )
+        kept = (self.context if self.memory is None else self.memory).dtype
+        seed, fixed = self.config.seed, self.config.head == "fixed"
+        return admit(rows, self.body, self.task, self.optimizer, undo, seed=seed, fixed=fixed, kept=kept)
 
     def _recall(self, fresh: Batch) -> Batch:
         """The fresh rows, and behind them what the method recalls, as the model reads them."""

@@ -196,3 +196,14 @@ def test_the_sample_is_that_of_rows_noted_one_by_one(pieces: list[tuple[int, boo
         first += count
     assert trees.digest(in_batches.state()) == trees.digest(one_by_one.state())
     assert len(in_batches) == min(7, first)
+
+
+def test_rows_of_another_dtype_are_refused_before_they_are_learned() -> None:
+    learner = Learner(torch.nn.Linear(FEATURES, 2), replace(CONFIG, classes=None), method="ewc")
+    learner.learn_batch(Batch(torch.ones(2, FEATURES, dtype=torch.uint8), [0, 1]))
+    before = learner.digest()
+    with pytest.raises(ExampleError, match=r"kept as torch.uint8, this batch's are torch.float32"):
+        learner.learn_batch(Batch(torch.ones(2, FEATURES), [0, 1]))
+    assert learner.digest() == before
+    learner.consolidate()
+    learner.learn_batch(Batch(torch.ones(2, FEATURES), [0, 1]))

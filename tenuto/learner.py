@@ -165,12 +165,12 @@ class Learner(Predictor):
             update = self.optimizer.propose(params, grads)
             for rule in recipe.rules:
                 update = rule.project(update, self.oracle)
-            trace = Trace(self.counters.steps, batch, estimate, update)
-            verdict = self.guard.judge(trace)
-            if not verdict.keeps:
+            trace = Trace(self.counters.steps, batch, estimate, update, params=params)
+            trace = trace.judged(self.guard.judge(trace))
+            if not trace.verdict.keeps:
                 body.restore(buffers)
-                return trace.refused(verdict)
-            self.optimizer.commit(params, update)
+                return trace.handed(None)
+            self.optimizer.commit(params, trace.update)
             for part in self.context.parts.values():
                 part.observe(trace)
         self.counters.steps += 1

@@ -76,7 +76,7 @@ class Batch(Struct, frozen=True, eq=False):
         inputs: (n, *shape), in the source's dtype.
         targets: n labels, or a tensor (n,) or (n, k).
         weights: (n,) row weights, or None for all ones.
-        domains: n context names, or None.
+        domains, principals: n context names, n senders, or None.
         draws: the replayed parts of a joined batch by name; the fresh rows come first.
 
     >>> import torch
@@ -90,6 +90,7 @@ class Batch(Struct, frozen=True, eq=False):
     weights: Tensor | None = None
     domains: Sequence[str | None] | None = None
     draws: dict[str, Draw] = field(default_factory=dict)
+    principals: Sequence[str | None] | None = None
 
     def __len__(self) -> int:
         return len(self.inputs)
@@ -159,10 +160,17 @@ class Ruling(StrEnum):
 
     KEEP = "keep"
     REJECT = "reject"
+    ROLLBACK = "rollback"
+    FREEZE = "freeze"
+    EVICT = "evict"
 
 
 class Verdict(Struct, frozen=True, eq=False):
     """A guard's decision and its reason.
+
+    Args:
+        scale: the share of a kept update that is committed, in (0, 1].
+        rows, principals: fresh rows by number, and senders, that it evicts.
 
     >>> Verdict(Ruling.REJECT, "the loss of step 3 is nan").keeps
     False
@@ -170,6 +178,9 @@ class Verdict(Struct, frozen=True, eq=False):
 
     ruling: Ruling
     reason: str = ""
+    scale: float = 1.0
+    rows: tuple[int, ...] = ()
+    principals: tuple[str, ...] = ()
 
     @property
     def keeps(self) -> bool:
@@ -190,6 +201,7 @@ class Trace(Struct, frozen=True, eq=False):
         update: the proposed move, after projection.
         verdict: whether it was committed.
         slots: the memory slot given to each fresh row, or -1; None without a memory.
+        params: the parameters before the update, by name.
 
     >>> from tenuto import Learner
     >>> trace = Learner().learn_one(OnlineExample(input=[0.0, 1.0], target="cat"))
@@ -203,10 +215,12 @@ class Trace(Struct, frozen=True, eq=False):
     update: Update
     verdict: Verdict = KEEP
     slots: list[int] | None = None
+    params: dict[str, Tensor] = field(default_factory=dict)
 
-    def refused(self, verdict: Verdict) -> Trace:
-        """The same step as handed back with a guard's refusal."""
-        return Trace(self.step, self.batch, self.estimate.spent(), _SPENT, verdict)
+    def judged(self, verdict: Verdict) -> Trace:
+        """The same step with what a guard said of it, its update as small as the guard wants it."""
+        update = Update(self.update.tree, self.update.scale * verdict.scale, self.update.linear)
+        return Trace(self.step, self.batch, self.estimate, update, verdict)
 
     def handed(self, slots: list[int] | None) -> Trace:
         """The same step as handed back with the memory slots its fresh rows were given."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from tenuto.types import (
         Batch,
         ConsolidationReport,
+        DriftReport,
         Estimate,
         Label,
         OnlineExample,
@@ -57,13 +58,10 @@ class OnlineLearner(Protocol):
 
 
 class Stateful(Protocol):
-    """Holds state that is plain data."""
+    """Holds state: all that a later step depends on, as plain data and tensors. It loads what it gave."""
 
-    def state(self) -> State:
-        """Everything a later step depends on, as plain data and tensors."""
-
-    def load_state(self, state: State) -> None:
-        """Take back what `state` gave."""
+    def state(self) -> State: ...
+    def load_state(self, state: State) -> None: ...
 
 
 class Task(Stateful, Protocol):
@@ -119,10 +117,8 @@ class Term(Protocol):
 
 
 class Objective(Protocol):
-    """The loss of a batch at given parameters: (the scalar, the outputs (n, c)).
-
-    `head` names the module's Linear layer that answers, if it has one; `seed` keys random draws.
-    """
+    """The loss of a batch at given parameters: (the scalar, the outputs (n, c)). `head` names the module's
+    Linear layer that answers, if it has one; `seed` keys random draws."""
 
     task: Task
     module: Module
@@ -147,12 +143,8 @@ class GradientEstimator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """What a part may look at when the learner consolidates.
-
-    Args:
-        context: rows of the context that ends, as the module reads them; None where there are none.
-        seed, number: key of random draws; consolidations before this one.
-    """
+    """What a part may look at when the learner consolidates: `context`, the rows of the one that ends as the
+    module reads them, or None; `seed` and `number` (of consolidations before this one) key random draws."""
 
     module: Module
     params: Tree
@@ -193,10 +185,8 @@ class Oracle(Protocol):
         """The gradient of the objective on a batch, at the parameters of this step."""
 
     def recall(self, n: int, draw: str, *, past: bool = False) -> Batch | None:
-        """At most n rows from memory, under the draws of this step; None where there are none.
-
-        With `past`, of earlier contexts alone as soon as one has ended, drawn with replacement.
-        """
+        """At most n rows from memory, under the draws of this step; None where there are none. With `past`,
+        of earlier contexts alone as soon as one has ended, drawn with replacement."""
 
     def groups(self) -> dict[int, Batch]:
         """All remembered rows by group, as the recipe groups them."""
@@ -298,3 +288,10 @@ class Guard(Stateful, Protocol):
 
     def judge(self, trace: Trace) -> Verdict:
         """Keep the update or reject it, with the reason; nothing has changed yet."""
+
+
+class DriftDetector(Stateful, Protocol):
+    """Has the stream moved?"""
+
+    def update(self, value: float | Tensor) -> DriftReport | None:
+        """Take the next value; a report where it shows a drift. Raises ExampleError, with nothing changed."""

@@ -38,9 +38,6 @@ class OnlineExample(Struct, frozen=True, kw_only=True, eq=False):
         principal: who sent it.
         derived_from: ids this row was made from; forgetting them forgets it.
         last_loss: its loss when it was last seen, in nats.
-
-    >>> OnlineExample(input=[0.0, 1.0], target="cat").weight
-    1.0
     """
 
     input: Any
@@ -232,6 +229,20 @@ class Trace(Struct, frozen=True, eq=False):
         return float(self.estimate.loss)
 
 
+class DriftReport(Struct, frozen=True, kw_only=True):
+    """A detector found that the stream moved: the new part is `window`, [start, end) in values seen.
+
+    `p_value` bounds the chance of such a statistic without drift; None where no formula gives it.
+    """
+
+    detector: str
+    statistic: float
+    threshold: float
+    p_value: float | None
+    window: tuple[int, int]
+    reason: str
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """Answers to n rows.
@@ -241,10 +252,6 @@ class Prediction:
         outputs: (n, c) the model's raw outputs.
         probabilities: (n, c) over `classes`, or None under regression.
         classes: the label of each column.
-
-    >>> import torch
-    >>> Prediction(["dog"], torch.tensor([[0.0, 1.0]]), classes=("cat", "dog")).labels
-    ['dog']
     """
 
     labels: list[Any]
@@ -266,10 +273,6 @@ class OnlineLearnerStats:
         running_loss: exponential mean of the loss over about 100 steps; None before the first.
         remembered: rows in memory.
         domains: rows learned by domain; rows without one are not counted here.
-
-    >>> from tenuto import Learner
-    >>> Learner().stats.examples
-    0
     """
 
     examples: int
@@ -290,9 +293,6 @@ class ConsolidationReport:
         number: how many there were, this one included.
         parts: the method's parts that closed their context.
         updates: updates made on memory.
-
-    >>> ConsolidationReport(number=1, parts=("teacher",), updates=0).parts
-    ('teacher',)
     """
 
     number: int

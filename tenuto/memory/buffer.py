@@ -83,7 +83,9 @@ class ReplayBuffer:
         taken = {slot: row for row, slot in enumerate(slots) if slot >= 0}
         if len(taken) < len(slots):
             slots = [slot if taken.get(slot) == row else -1 for row, slot in enumerate(slots)]
-        into, which = list(taken), list(taken.values())
+            into, which = list(taken), list(taken.values())
+        else:
+            into, which = slots, None
         self.table.put(into, rows, which)
         self._groups.put(into, {"group": groups}, which)
         self.sampling.added(into)

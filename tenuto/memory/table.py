@@ -15,6 +15,8 @@ from torch import Tensor
 from tenuto.errors import StateError
 from tenuto.types import State
 
+_NUMPY = frozenset({torch.float32, torch.float64, torch.int64, torch.uint8})
+
 
 class Table:
     """Rows in slots.
@@ -38,12 +40,17 @@ class Table:
     def put(self, slots: list[int], rows: Mapping[str, Tensor], which: list[int] | None = None) -> None:
         """Write rows (n, ...), or those of them that `which` numbers, into distinct slots.
 
-        One or two are written as they are: that is cheaper than making tensors of their numbers.
+        One or two, and whole runs of slots, are written without making tensors of their numbers.
         """
-        top, which = max(slots) + 1, which or list(range(len(slots)))
+        n, first, top = len(slots), slots[0], max(slots) + 1
+        run = which is None and top - first == n and slots == list(range(first, top))
+        which = which or list(range(n))
         for name, values in rows.items():
             column = self._room(name, values, top)
-            if len(slots) > 2:
+            if run:
+                _copy(values, column, first, top)
+                continue
+            if n > 2:
                 column.index_copy_(0, torch.tensor(slots), values.index_select(0, torch.tensor(which)))
                 continue
             for slot, row in zip(slots, which, strict=True):
@@ -83,6 +90,14 @@ class Table:
         if top > len(column):
             column = self.columns[name] = torch.cat([column, column.new_zeros((top, *column.shape[1:]))])
         return column
+
+
+def _copy(values: Tensor, column: Tensor, first: int, top: int) -> None:
+    """Write rows into a run of slots; numpy's assignment costs a third of torch's."""
+    if values.is_cpu and values.dtype in _NUMPY and not values.requires_grad:
+        column.numpy()[first:top] = values.numpy()
+    else:
+        column[first:top] = values
 
 
 def _widened(column: Tensor, values: Tensor) -> Tensor:

@@ -3,7 +3,7 @@
     p_i = (|delta_i| + eps)^alpha / sum,   w_i = (N p_i)^-beta / max w
 
 delta is the row's newest loss, refreshed after each replay; a new row enters with the largest
-priority known, so that it is seen at least once soon. Rows are drawn with replacement.
+priority in memory, so that it is seen at least once soon. Rows are drawn with replacement.
 """
 
 from __future__ import annotations
@@ -13,9 +13,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from tenuto.memory.sums import Sums
 from tenuto.protocols import Pool
 from tenuto.randomness import span, uniform
 from tenuto.types import State
+
+_STEPS = 64
+_NONE: tuple[int, NDArray[np.float64]] = (0, np.zeros((0, 0)))
 
 
 class Prioritized:
@@ -33,41 +37,49 @@ class Prioritized:
     def __init__(self, seed: int, alpha: float = 0.6, beta: float = 0.4, eps: float = 1e-3) -> None:
         self._seed = seed
         self._alpha, self._beta, self._eps = alpha, beta, eps
-        self._priorities: NDArray[np.float64] = np.zeros(0)
+        self._sums = Sums()
+        self._drawn: dict[str, tuple[int, NDArray[np.float64]]] = {}
 
     def rows(self, n: int, pool: Pool, step: int, draw: str) -> tuple[Tensor, Tensor | None]:
         """n slots and their importance weights (n,)."""
-        sums = np.cumsum(self._priorities[: pool.count])
-        slots = np.searchsorted(sums, uniform(self._seed, draw, span(step, n)[0]) * sums[-1], side="right")
-        slots = np.minimum(slots, pool.count - 1)
-        chances = self._priorities[slots] / sums[-1]
-        least = self._priorities[: pool.count].min() / sums[-1]
-        weights = (chances / least) ** -self._beta
+        sums = self._sums
+        slots = sums.find(self._draws(n, step, draw))
+        weights = (sums[slots] / sums.least) ** -self._beta
         return torch.from_numpy(slots), torch.from_numpy(weights.astype(np.float32))
 
     def added(self, slots: list[int]) -> None:
-        """New rows enter with the largest priority known."""
-        newest = self._priorities.max(initial=0.0) or 1.0
-        top = max(slots) + 1
-        if top > len(self._priorities):
-            grown = np.zeros(max(2 * len(self._priorities), top, 64))
-            grown[: len(self._priorities)] = self._priorities
-            self._priorities = grown
-        self._priorities[slots] = newest
+        """New rows enter with the largest priority in memory."""
+        first, end = slots[0], slots[0] + len(slots)
+        run = slots == list(range(first, end))
+        self._sums.write(slice(first, end) if run else np.array(slots), self._sums.largest or 1.0)
 
     def seen(self, slots: Tensor, losses: Tensor) -> None:
-        """Refresh the priorities of rows whose loss was just measured; NaN keeps the old one."""
-        known = losses.isfinite()
-        delta = losses[known].abs().double().numpy(force=True)
-        self._priorities[slots[known].numpy()] = (delta + self._eps) ** self._alpha
+        """Refresh the priorities of rows whose loss was just measured; one that is no number changes none."""
+        where, delta = slots.numpy(), np.abs(losses.numpy(force=True), dtype=np.float64)
+        if not np.maximum.reduce(delta, initial=0.0) < np.inf:
+            known = np.isfinite(delta)
+            where, delta = where[known], delta[known]
+        if len(delta):
+            self._sums.update(where, (delta + self._eps) ** self._alpha)
 
     def state(self) -> State:
         """The priorities."""
-        return {"priorities": torch.from_numpy(self._priorities)}
+        return {"priorities": torch.from_numpy(self._sums.priorities)}
 
     def load_state(self, state: State) -> None:
-        """Take saved priorities."""
-        self._priorities = state["priorities"].numpy().copy()
+        """Take saved priorities; what 0.1 saved ends in rows of priority 0 that were never there."""
+        self._sums.load(np.trim_zeros(state["priorities"].numpy(), "b"))
+
+    def _draws(self, n: int, step: int, draw: str) -> NDArray[np.float64]:
+        """n draws in [0, 1); those of the coming steps are made together, being functions of the step."""
+        start, drawn = self._drawn.get(draw, _NONE)
+        if drawn.shape[1] != n or not start <= step < start + len(drawn):
+            steady = drawn.shape[1] == n
+            start, steps = (step - step % _STEPS, _STEPS) if steady else (step, 1)
+            drawn = uniform(self._seed, draw, span(start, n, steps))
+            self._drawn[draw] = (start, drawn)
+        mine: NDArray[np.float64] = drawn[step - start]
+        return mine
 
 
 def policy(seed: int) -> Prioritized:

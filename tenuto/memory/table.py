@@ -46,7 +46,9 @@ class Table:
         run = which is None and top - first == n and slots == list(range(first, top))
         which = which or list(range(n))
         for name, values in rows.items():
-            column = self._room(name, values, top)
+            column = self.columns.get(name)
+            if column is None or top > self.count or values.shape[1:] != column.shape[1:]:
+                column = self._room(name, values, top)
             if run:
                 _copy(values, column, first, top)
                 continue
@@ -55,7 +57,7 @@ class Table:
                 continue
             for slot, row in zip(slots, which, strict=True):
                 column[slot] = values[row]
-        for name in self.columns.keys() - rows.keys():
+        for name in self.columns.keys() - rows.keys() if len(self.columns) > len(rows) else ():
             self.columns[name].index_fill_(0, torch.tensor(slots), self.fill[name])
         self.count = max(self.count, top)
 

@@ -1,0 +1,1 @@
+"""What detectors have in common: readings, tails of distributions, windows and histograms."""

@@ -92,6 +92,7 @@ class Learner(Predictor):
     def learn_batch(self, batch: Batch) -> Trace:
         """Learn n rows in one joined update (or `passes` of them, until one is refused).
 
+        The trace is that of the first pass, so that its outputs are those of a model yet to learn the rows.
         Where the first update is refused, nothing but the count of refused rows has changed.
 
         Raises:
@@ -111,17 +112,18 @@ class Learner(Predictor):
         if not trace.verdict.keeps:
             self.counters.refused += len(fresh)
             return trace
+        last = trace
         for _ in range(1, self.config.passes):
             again = self._step(self._recall(fresh))
             if not again.verdict.keeps:
                 break
-            trace = again
+            last = again
         self.counters.learned(len(fresh), batch.domains, trace.estimate.loss)
         self.context.note(fresh, batch.domains)
         if self.memory is None:
             return trace.handed(None)
         number = self.counters.consolidations
-        slots = keep(self.memory, self.recipe, self._objective, self.body, fresh, trace, number)
+        slots = keep(self.memory, self.recipe, self._objective, self.body, fresh, last, number)
         return trace.handed(slots)
 
     def _turn(self, batch: Batch, undo: list[Callable[[], None]]) -> None:

@@ -225,24 +225,26 @@ class Optimizer(Stateful, Protocol):
 
 
 class Incoming(Struct, frozen=True, eq=False):
-    """Rows that ask for a place in memory.
+    """Rows that ask for a place in memory, from number `first` of the stream on; groups (n,) int64.
 
-    Args:
-        first: the number in the stream of the first row, from 0; the others follow.
-        groups: (n,) int64 class (or other group) code of each row.
-        alike: cosines (n, k) of the rows' gradients with those in slots (k,), where `needs` asks for them.
+    Where `needs` names them: "gradients", `alike` gives cosines (n, k) of theirs with those in slots (k,);
+    "fresh losses", `losses` (n,); "inputs", `inputs` (n, d), and `stored` gives those (k, d) in slots (k,).
     """
 
     first: int
     groups: Tensor
     alike: Callable[[Tensor], Tensor] | None = None
+    losses: Tensor | None = None
+    inputs: Tensor | None = None
+    stored: Callable[[Tensor], Tensor] | None = None
 
 
 class Pool(Struct, frozen=True, eq=False):
-    """What a sampling policy may choose from: the first `count` slots; `groups` may be longer."""
+    """The first `count` slots; `groups` may be longer; `stored` gives the inputs (k, d) of slots (k,)."""
 
     count: int
     groups: Tensor
+    stored: Callable[[Tensor], Tensor] | None = None
 
 
 class InsertionPolicy(Stateful, Protocol):
@@ -266,7 +268,7 @@ class SamplingPolicy(Stateful, Protocol):
         """These slots hold new rows."""
 
     def seen(self, slots: Tensor, losses: Tensor) -> None:
-        """The newest losses (k,) of replayed slots (k,), where `needs` asks for losses."""
+        """The newest "losses" (k,) of replayed slots (k,), or the "entropy" of answers, as in `needs`."""
 
 
 class Memory(Stateful, Protocol):

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from tenuto.config import OnlineLearnerConfig
+from tenuto.errors import ConfigError
 from tenuto.memory import ReplayBuffer
 from tenuto.methods import Recipe
 from tenuto.methods.shared.per_row import cosines
@@ -18,15 +19,24 @@ from tenuto.types import Batch, Draw, Trace
 
 
 def remember(recipe: Recipe, config: OnlineLearnerConfig) -> ReplayBuffer | None:
-    """The memory a method keeps under these settings; None where it keeps none."""
+    """The memory a method keeps under these settings; None where it keeps none.
+
+    Raises:
+        ConfigError: its policy reads what this task's answers do not have.
+    """
     if not (recipe.replay or recipe.rehearsal or recipe.remembers):
         return None
-    return ReplayBuffer(
+    memory = ReplayBuffer(
         capacity=config.memory_size if recipe.bounded else None,
         insertion=config.insertion or recipe.insertion,
         sampling=config.sampling or recipe.sampling,
         seed=config.seed,
     )
+    if "entropy" in memory.needs and config.task != "classification":
+        raise ConfigError(
+            f"sampling {memory.policies[1]!r} asks how undecided an answer is: {config.task} has none"
+        )
+    return memory
 
 
 def join(
@@ -72,8 +82,13 @@ def keep(
         group: the number of the present context.
     """
     task, outputs, batch = objective.task, trace.estimate.outputs, trace.batch
-    for draw in batch.draws.values() if "losses" in memory.needs else ():
-        memory.seen_again(draw.slots, task.losses(outputs[draw.rows], batch.targets[draw.rows]))
+    needs = memory.needs
+    for draw in batch.draws.values() if needs else ():
+        answers = outputs[draw.rows]
+        if "losses" in needs:
+            memory.seen_again(draw.slots, task.losses(answers, batch.targets[draw.rows]))
+        if "entropy" in needs:
+            memory.seen_again(draw.slots, torch.special.entr(answers.softmax(1)).sum(1), "entropy")
     kept = {"inputs": fresh.inputs, "targets": fresh.targets}
     if fresh.weights is not None:
         kept["weights"] = fresh.weights
@@ -81,15 +96,16 @@ def keep(
         kept["logits"] = outputs[: len(fresh)]
         kept["width"] = torch.full((len(fresh),), outputs.shape[1])
     groups = task.groups(fresh.targets) if recipe.grouping == "target" else torch.full((len(fresh),), group)
-    if "gradients" not in memory.insertion.needs:
-        return memory.add(groups, kept)
+    losses = task.losses(outputs[: len(fresh)], fresh.targets) if "fresh losses" in needs else None
+    if "gradients" not in needs:
+        return memory.add(groups, kept, None, losses)
 
     def alike(slots: Tensor) -> Tensor:
         stored = memory.table.get(slots)
         mine = Batch(batch.inputs[: len(fresh)], fresh.targets)
         return cosines(objective, body.params, mine, Batch(body.read(stored["inputs"]), stored["targets"]))
 
-    return memory.add(groups, kept, alike)
+    return memory.add(groups, kept, alike, losses)
 
 
 def rehearsal(

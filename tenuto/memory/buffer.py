@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from tenuto.errors import StateError
+from tenuto.memory.ranked import Refreshed
 from tenuto.memory.table import Table
 from tenuto.parts import find
 from tenuto.protocols import Incoming, InsertionPolicy, Pool, SamplingPolicy
@@ -45,6 +46,8 @@ class ReplayBuffer:
         self.policies = [insertion, sampling]
         self.insertion = _insertion(insertion, capacity, seed)
         self.sampling = _sampling(sampling, seed)
+        self.needs = self.sampling.needs | self.insertion.needs
+        """What its policies must be told of replayed rows, or be given with fresh ones."""
         self.seen = 0
 
     def __len__(self) -> int:
@@ -56,16 +59,12 @@ class ReplayBuffer:
         inputs = self.table.columns.get("inputs")
         return None if inputs is None else inputs.dtype
 
-    @property
-    def needs(self) -> frozenset[str]:
-        """What the sampling policy must be told after each step."""
-        return self.sampling.needs
-
     def add(
         self,
         groups: Tensor,
         rows: Mapping[str, Tensor],
         alike: Callable[[Tensor], Tensor] | None = None,
+        losses: Tensor | None = None,
     ) -> list[int]:
         """Offer n rows; answer the slot of each, or -1 where it was not kept.
 
@@ -75,8 +74,13 @@ class ReplayBuffer:
             groups: (n,) int64, what balanced policies balance over.
             rows: columns of n rows.
             alike: cosines of the rows' gradients with those in slots, for policies that need them.
+            losses: (n,) of the rows, for policies that need them.
         """
-        slots = self.insertion.slots(Incoming(self.seen, groups, alike))
+        if "inputs" in self.insertion.needs:
+            incoming = Incoming(self.seen, groups, alike, losses, _flat(rows["inputs"]), self._stored)
+        else:
+            incoming = Incoming(self.seen, groups, alike, losses)
+        slots = self.insertion.slots(incoming)
         self.seen += len(slots)
         if max(slots) < 0:
             return slots
@@ -96,16 +100,19 @@ class ReplayBuffer:
         count = self.table.count
         if not count or n < 1:
             return None
-        pool = Pool(count, self._groups.columns["group"])
+        pool = Pool(count, self._groups.columns["group"], self._stored)
         slots, weights = self.sampling.rows(min(n, count), pool, step, draw)
         columns = self.table.get(slots)
         if "weights" in columns:
             weights = columns["weights"] if weights is None else columns["weights"] * weights
         return Recalled(columns, slots, weights)
 
-    def seen_again(self, slots: Tensor, losses: Tensor) -> None:
-        """Tell the sampling policy the newest losses (n,) of replayed slots."""
-        self.sampling.seen(slots, losses)
+    def seen_again(self, slots: Tensor, scores: Tensor, kind: str = "losses") -> None:
+        """Tell the policies that need this kind of score the newest ones (n,) of replayed slots."""
+        if kind in self.sampling.needs:
+            self.sampling.seen(slots, scores)
+        if kind in self.insertion.needs and isinstance(self.insertion, Refreshed):
+            self.insertion.seen(slots, scores)
 
     def groups(self) -> dict[int, int]:
         """How many rows of each group are remembered.
@@ -129,6 +136,10 @@ class ReplayBuffer:
         groups, counts = np.unique(held, return_counts=True)
         slots = np.split(np.argsort(held, kind="stable"), counts.cumsum()[:-1])
         return {group: torch.from_numpy(mine) for group, mine in zip(groups.tolist(), slots, strict=True)}
+
+    def _stored(self, slots: Tensor) -> Tensor:
+        """The inputs (k, d) in slots."""
+        return _flat(self.table.columns["inputs"].index_select(0, slots))
 
     def state(self) -> State:
         """Columns, counters and the policies' own state."""
@@ -157,6 +168,11 @@ class ReplayBuffer:
         self.seen = int(state["seen"])
         self.insertion.load_state(state["insertion"])
         self.sampling.load_state(state["sampling"])
+
+
+def _flat(inputs: Tensor) -> Tensor:
+    """Inputs as vectors (n, d) that have distances."""
+    return inputs.detach().flatten(1).to(torch.float32)
 
 
 def _insertion(name: str, capacity: int | None, seed: int) -> InsertionPolicy:

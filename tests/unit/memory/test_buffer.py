@@ -28,7 +28,8 @@ def buffer(
     made = ReplayBuffer(capacity=capacity, insertion=insertion, sampling=sampling)
     if held:
         offered = rows(*map(float, range(held)))
-        made.add(torch.zeros(held, dtype=torch.int64), offered, lambda slots: torch.zeros(held, len(slots)))
+        groups, losses = torch.zeros(held, dtype=torch.int64), torch.ones(held)
+        made.add(groups, offered, lambda slots: torch.zeros(held, len(slots)), losses)
     return made
 
 

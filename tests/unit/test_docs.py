@@ -17,7 +17,7 @@ import click
 import pytest
 
 import tenuto
-from tenuto import OnlineLearnerConfig, SessionConfig, errors, methods
+from tenuto import OnlineLearnerConfig, SessionConfig, drift, errors, methods
 from tenuto.cli.shared.exits import Exit
 from tenuto.cli.shared.program import Verbs, program
 from tenuto.parts import find, names
@@ -180,6 +180,12 @@ def test_every_method_policy_and_guard_is_told() -> None:
     for name in methods.known():
         recipe = find("tenuto.methods", "method", name).recipe
         assert set(inspect.signature(recipe).parameters) <= told, f"an option of {name} is not told"
+
+
+def test_every_detector_and_its_options_are_told() -> None:
+    told = code("guide/9-drift.md")
+    for name in drift.known():
+        assert {name, *drift.options(name)} <= told, f"an option of {name} is not told"
 
 
 def test_every_verb_and_exit_code_is_told() -> None:

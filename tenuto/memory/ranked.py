@@ -202,7 +202,7 @@ def _distances(read: Read, slots: NDArray[np.int64], x: Tensor | None) -> Floats
     """The distances (k,) of an input from those in slots (k,); 0 where inputs do not count."""
     if x is None or not len(slots):
         return np.zeros(len(slots))
-    return np.asarray((read(slots) - x).square().sum(1).sqrt().double().numpy())
+    return np.asarray((read(slots) - x).square().sum(1).sqrt().double().numpy(force=True))
 
 
 def _ranks(values: Floats) -> Floats:

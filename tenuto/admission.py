@@ -31,7 +31,10 @@ def check_rows(batch: Batch, shape: tuple[int, ...] | None) -> Batch:
     _check_count("targets", batch.targets, n)
     if batch.domains is not None:
         _check_count("domains", batch.domains, n)
-    return Batch(inputs, batch.targets, None if batch.weights is None else _weights(batch.weights, n))
+    if batch.principals is not None:
+        _check_count("principals", batch.principals, n)
+    weights = None if batch.weights is None else _weights(batch.weights, n)
+    return Batch(inputs, batch.targets, weights, principals=batch.principals)
 
 
 def admit(
@@ -56,7 +59,7 @@ def admit(
     targets = _encode(batch.targets, body, task, optimizer, undo, seed=seed, fixed=fixed)
     if targets.dim() == 2 and targets.shape[1] != body.columns:
         raise ExampleError(f"targets hold {targets.shape[1]} numbers, the model answers with {body.columns}")
-    return Batch(inputs, targets, batch.weights)
+    return Batch(inputs, targets, batch.weights, principals=batch.principals)
 
 
 def _check_count(what: str, values: Any, n: int) -> None:

@@ -150,7 +150,7 @@ class Learner(Predictor):
                 fresh, self.memory, self.recipe, ratio=ratio, examples=counters.examples, step=counters.steps
             )
         inputs = self.body.read(joined.inputs)
-        return Batch(inputs, joined.targets, joined.weights, None, joined.draws)
+        return Batch(inputs, joined.targets, joined.weights, None, joined.draws, fresh.principals)
 
     def _step(self, batch: Batch) -> Trace:
         body, recipe = self.body, self.recipe

@@ -63,6 +63,9 @@ def stack(examples: Sequence[OnlineExample]) -> Batch:
         targets=[example.target for example in examples],
         weights=torch.tensor([example.weight for example in examples]) if weighted else None,
         domains=[e.domain for e in examples] if any(e.domain is not None for e in examples) else None,
+        principals=[e.principal for e in examples]
+        if any(e.principal is not None for e in examples)
+        else None,
     )
 
 

@@ -6,7 +6,7 @@ PEERS := .peers
 export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: run test check unit crash bench papers peers contract-long clean
+.PHONY: run test check unit crash bench bench-guards papers peers contract-long clean
 
 run: $(VENV)/ready
 	$(BIN)/tenuto demo --out report.html
@@ -30,6 +30,9 @@ contract-long: $(VENV)/ready
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks
+
+bench-guards: $(VENV)/ready
+	$(BIN)/python -m benchmarks.guards
 
 papers: $(VENV)/ready
 	$(BIN)/tenuto bench papers --data $(or $(TENUTO_DATA),../shared/data)/mnist --workers 2

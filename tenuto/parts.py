@@ -22,8 +22,8 @@ from tenuto.errors import ConfigError
 def names(package: str) -> list[str]:
     """The parts in a package, by file name.
 
-    >>> names("tenuto.guards")
-    ['finite', 'none']
+    >>> names("tenuto.optimizers")
+    ['accumulated', 'adamw', 'sgd', 'wrapped']
     """
     spec = importlib.util.find_spec(package)
     folders = spec.submodule_search_locations if spec else None

@@ -286,7 +286,7 @@ class Memory(Stateful, Protocol):
 
 
 class Guard(Stateful, Protocol):
-    """May this update be kept?"""
+    """May this update be kept? What it notes of a step is part of its state; it draws nothing."""
 
     def judge(self, trace: Trace) -> Verdict:
         """Keep the update or reject it, with the reason; nothing has changed yet."""

@@ -1,12 +1,85 @@
-"""Guards judge an update before it is committed. `load("finite")` imports `guards.finite`."""
+"""Guards judge an update before it is committed. `load("finite")` imports `guards.finite`.
+
+`load("finite+divergence")` is a chain: each judges in turn, the first that does not keep decides, and the
+later ones do not see that step.
+"""
 
 from __future__ import annotations
 
-from tenuto.parts import find
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from tenuto.config import Limits
+from tenuto.errors import ConfigError
+from tenuto.parts import check_options, declared, find
 from tenuto.protocols import Guard
+from tenuto.types import KEEP, State, Trace, Verdict
 
 
-def load(name: str) -> Guard:
-    """The guard of that name."""
-    guard: Guard = find(__name__, "guard", name).guard()
-    return guard
+class Chain:
+    """Several guards in turn, by name.
+
+    >>> Chain({name: load(name) for name in ("finite", "none")}).state()
+    {'finite': {}, 'none': {}}
+    """
+
+    def __init__(self, guards: Mapping[str, Guard]) -> None:
+        self.guards = dict(guards)
+
+    def judge(self, trace: Trace) -> Verdict:
+        """The first verdict that does not keep; else as small an update as any of them wants."""
+        least = KEEP
+        for guard in self.guards.values():
+            verdict = guard.judge(trace)
+            if not verdict.keeps:
+                return verdict
+            if verdict.scale < least.scale:
+                least = verdict
+        return least
+
+    def state(self) -> State:
+        """Each guard's own, by name."""
+        return {name: guard.state() for name, guard in self.guards.items()}
+
+    def load_state(self, state: State) -> None:
+        """Take each guard's own."""
+        for name, guard in self.guards.items():
+            guard.load_state(state[name])
+
+
+def load(name: str, options: Mapping[str, Mapping[str, Any]] | None = None) -> Guard:
+    """The guard of that name, or the chain of several joined by "+".
+
+    Args:
+        options: options by guard's name.
+
+    >>> type(load("finite")).__name__, type(load("finite+bounds", {"bounds": {"weight": 10.0}})).__name__
+    ('Finite', 'Chain')
+    """
+    names = [part.strip() for part in name.split("+")]
+    if len(set(names)) < len(names):
+        raise ConfigError(f"guard {name!r} names one twice")
+    if strange := sorted(set(options or {}) - set(names)):
+        raise ConfigError(f"options for {', '.join(strange)}, which guard {name!r} does not name")
+    guards = {one: _make(one, (options or {}).get(one, {})) for one in names}
+    return Chain(guards) if len(names) > 1 else guards[name.strip()]
+
+
+def options(name: str) -> dict[str, Limits]:
+    """What a guard's options may be, by name.
+
+    >>> options("bounds")["weight"].low
+    0.0
+    """
+    return {option: limits for option, (_, limits) in declared(_maker(name)).items()}
+
+
+def _make(name: str, given: Mapping[str, Any]) -> Guard:
+    make = _maker(name)
+    check_options(f"guard {name!r}", make, given)
+    return make(**given)
+
+
+def _maker(name: str) -> Callable[..., Guard]:
+    make: Callable[..., Guard] = find(__name__, "guard", name).guard
+    return make

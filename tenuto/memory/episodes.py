@@ -158,7 +158,7 @@ def capacity(dimensions: int, *, beta: float, radius: float, failure: float) -> 
 
     With K = radius / sqrt(d - 1), a = 2 / (d - 1) (1 + ln(2 beta K^2 p (d - 1))), b = 2 K^2 beta / 5 and
     c = b / W0(exp(a + ln b)); a lower bound, which holds where c >= (2 / sqrt(p))^(4 / (d - 1)). A pattern is
-    stored where a fixed point lies within 1 / (beta N radius) of it, so that must be less than half the radius.
+    stored where a fixed point lies within 1 / (beta N radius) of it: that must be below half the radius.
 
     Args:
         dimensions: d, at least 2.

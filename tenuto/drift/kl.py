@@ -28,7 +28,7 @@ class KL:
         self._seen = 0
 
     def update(self, value: float | Tensor) -> DriftReport | None:
-        """Take a number; a test closes each window."""
+        """Take a number; every so many are a test."""
         x = number(value)
         self._seen += 1
         found = self._windows.add([x])
@@ -61,6 +61,7 @@ def detector(
     bins: Annotated[int, Limits(low=2, high=1000, usual=(5, 20), unit="bins")] = 10,
     baseline: Annotated[int, Limits(low=20, high=1_000_000, usual=(200, 5000), unit="values")] = 500,
     window: Annotated[int, Limits(low=20, high=1_000_000, usual=(100, 2000), unit="values")] = 200,
+    every: Annotated[int, Limits(low=1, high=1_000_000, usual=(10, 200), unit="values")] = 50,
 ) -> KL:
     """KL on histograms, over numbers of any scale.
 
@@ -69,11 +70,12 @@ def detector(
         horizon: over how many values that chance is meant.
         bins: of the histogram, at most; fewer where values repeat.
         baseline: values that are compared with.
-        window: values that are compared; each window is one test.
+        window: the newest values, which are compared.
+        every: values between two tests.
 
     >>> histograms = detector()
     >>> reports = [histograms.update((i * 0.618) % 1 + (i >= 1000)) for i in range(1200)]
     >>> [report.window for report in reports if report]
-    [(900, 1100)]
+    [(850, 1050)]
     """
-    return KL(Plan(rate=rate, horizon=horizon, bins=bins, baseline=baseline, window=window))
+    return KL(Plan(rate=rate, horizon=horizon, bins=bins, baseline=baseline, window=window, every=every))

@@ -47,7 +47,7 @@ class Projected:
         self._squares: Vector = np.zeros(self._width)
 
     def update(self, value: float | Tensor | NDArray[Any]) -> DriftReport | None:
-        """Take a vector (D,), or a number as a vector of one; a test closes each window."""
+        """Take a vector (D,), or a number as a vector of one; every so many are a test."""
         x = finite(value)
         if self._width and len(x) != self._width:
             raise ExampleError(f"a vector of {len(x)} numbers came to a stream of {self._width}")
@@ -114,6 +114,7 @@ def detector(
     bins: Annotated[int, Limits(low=2, high=1000, usual=(5, 20), unit="bins")] = 10,
     baseline: Annotated[int, Limits(low=20, high=1_000_000, usual=(200, 5000), unit="values")] = 500,
     window: Annotated[int, Limits(low=20, high=1_000_000, usual=(100, 2000), unit="values")] = 200,
+    every: Annotated[int, Limits(low=1, high=1_000_000, usual=(10, 200), unit="values")] = 50,
     seed: Annotated[int, Limits(low=0, high=2**63 - 1)] = 0,
 ) -> Projected:
     """KL on histograms of random projections, over vectors (D,).
@@ -124,7 +125,8 @@ def detector(
         projections: numbers that a vector becomes.
         bins: of each histogram, at most; fewer where values repeat.
         baseline: vectors that are compared with.
-        window: vectors that are compared, and those whose scale is taken first; each window is one test.
+        window: the newest vectors, which are compared; and those whose scale is taken first.
+        every: vectors between two tests.
         seed: key of the projections.
 
     >>> vectors = torch.randn(1400, 50, generator=torch.Generator().manual_seed(0))
@@ -132,7 +134,9 @@ def detector(
     >>> projections = detector()
     >>> reports = [projections.update(vector) for vector in vectors]
     >>> [report.window for report in reports if report]
-    [(900, 1100)]
+    [(950, 1150)]
     """
-    plan = Plan(rate=rate, horizon=horizon, bins=bins, baseline=baseline, window=window, before=window)
+    plan = Plan(
+        rate=rate, horizon=horizon, bins=bins, baseline=baseline, window=window, every=every, before=window
+    )
     return Projected(plan, projections, seed)

@@ -21,8 +21,8 @@ from tests.contract.plain import leaves, size, trip
 SMALL: dict[str, dict[str, Any]] = {
     "adwin": {"clock": 4},
     "page_hinkley": {"threshold": 8.0},
-    "kl": {"bins": 2, "baseline": 40, "window": 30},
-    "projected": {"bins": 2, "baseline": 40, "window": 30},
+    "kl": {"bins": 2, "baseline": 40, "window": 30, "every": 10},
+    "projected": {"bins": 2, "baseline": 40, "window": 30, "every": 10},
 }
 """Options under which a short walk sees every state a detector has."""
 DETECTORS = drift.known()
@@ -222,5 +222,7 @@ def test_unknown_names_and_options_are_refused() -> None:
         drift.load("kl", {"rate": 0.9})
     with pytest.raises(ConfigError, match="window is 50; with 10 bins it must be at least 100"):
         drift.load("kl", {"window": 50})
+    with pytest.raises(ConfigError, match="every is 300; it must be at most window, 200"):
+        drift.load("kl", {"every": 300})
     with pytest.raises(ConfigError, match="window_size is 40; it must be at least twice stat_size, 30"):
         drift.load("kswin", {"window_size": 40})

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from tenuto.drift.shared.tails import chi_squared, chi_squared_critical, tables
 
 PRIOR = 0.5
+_SAME = 1e-12
 EXPECTED = 10
 """Values that a bin should hold on average, lest chi-squared say too little."""
 
@@ -103,10 +104,11 @@ def divergence(older: Sequence[int], newer: Sequence[int], chance: float) -> Div
         shared = int(p[1] + q[1]) - moved
         all_kl = _kl(np.stack([m - shared, shared], axis=1), np.stack([n - moved, moved], axis=1))
         order = np.argsort(-all_kl, kind="stable")
-        reach = np.array([chances[all_kl >= kl - 1e-12].sum() for kl in all_kl[order]])
-        passing = all_kl[order][reach <= chance]
-        p_value = min(1.0, float(chances[all_kl >= found - 1e-12].sum()))
-        return Divergence(found, float(passing.min()) if len(passing) else inf, p_value)
+        ranked = all_kl[order]
+        reach = np.cumsum(chances[order])[np.searchsorted(-ranked, _SAME - ranked, side="right") - 1]
+        passing = ranked[reach <= chance]
+        p_value = min(1.0, float(chances[all_kl >= found - _SAME].sum()))
+        return Divergence(found, float(passing[-1]) if len(passing) else inf, p_value)
     effective = n * m / (n + m)
     threshold = chi_squared_critical(chance, len(p) - 1) / (2 * effective)
     return Divergence(found, threshold, chi_squared(2 * effective * found, len(p) - 1))

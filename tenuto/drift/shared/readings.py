@@ -27,10 +27,15 @@ def number(value: float | Tensor, *, low: float = -LARGEST, high: float = LARGES
         ...
     tenuto.errors.ExampleError: a drift detector was given nan; it takes a number from -1e+100 to 1e+100
     """
-    read = vector(value)
-    if read.size != 1:
-        raise ExampleError(f"a drift detector was given {read.size} numbers; this one takes one at a time")
-    found = float(read[0])
+    if type(value) is float:
+        found = value
+    else:
+        read = vector(value)
+        if read.size != 1:
+            raise ExampleError(
+                f"a drift detector was given {read.size} numbers; this one takes one at a time"
+            )
+        found = float(read[0])
     if not low <= found <= high:
         raise ExampleError(_wanted(found, low, high))
     return found

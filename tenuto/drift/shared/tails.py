@@ -36,6 +36,7 @@ def chi_squared(x: float, freedom: int) -> float:
     return total
 
 
+@lru_cache(maxsize=256)
 def chi_squared_critical(chance: float, freedom: int) -> float:
     """The x that a chi-squared variable exceeds with probability `chance`.
 

@@ -84,16 +84,16 @@ def test_a_constant_baseline_has_two_bins_itself_and_other() -> None:
 
 
 def test_the_rate_is_shared_by_the_tests_of_the_horizon() -> None:
-    plan = Plan(rate=0.01, horizon=10_000, bins=10, baseline=500, window=200)
-    assert plan.chance == 0.01 / 47
-    assert Plan(rate=0.1, horizon=100, bins=10, baseline=500, window=200).chance == 0.1
+    plan = Plan(rate=0.01, horizon=10_000, bins=10, baseline=500, window=200, every=50)
+    assert plan.chance == 0.01 / 187
+    assert Plan(rate=0.1, horizon=100, bins=10, baseline=500, window=200, every=50).chance == 0.1
 
 
 @pytest.mark.parametrize(("kind", "bins"), [("normal", 4), ("errors", 2), ("dice", 4)])
 def test_kl_keeps_its_rate_of_false_alarms(kind: str, bins: int) -> None:
     """The share of streams with an alarm is not above the rate asked for, and not far below it."""
     rate, streams, horizon = 0.2, 200, 640
-    options = {"rate": rate, "horizon": horizon, "bins": bins, "baseline": 160, "window": 80}
+    options = {"rate": rate, "horizon": horizon, "bins": bins, "baseline": 160, "window": 80, "every": 40}
     alarms = 0
     for seed in range(streams):
         draw = np.random.default_rng(seed)
@@ -110,7 +110,15 @@ def test_kl_keeps_its_rate_of_false_alarms(kind: str, bins: int) -> None:
 
 def test_projected_keeps_its_rate_and_finds_a_shift_of_many_features() -> None:
     rate, streams, horizon = 0.2, 40, 500
-    options = {"rate": rate, "horizon": horizon, "bins": 4, "baseline": 160, "window": 60, "projections": 4}
+    options = {
+        "rate": rate,
+        "horizon": horizon,
+        "bins": 4,
+        "baseline": 160,
+        "window": 60,
+        "every": 30,
+        "projections": 4,
+    }
     alarms, found = 0, 0
     for seed in range(streams):
         draw = np.random.default_rng(seed)

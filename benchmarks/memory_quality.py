@@ -1,8 +1,8 @@
 """What is worth remembering: every insertion x sampling policy on Split-MNIST, class-incremental, 200 rows.
 
 The protocol of `split_mnist` with experience replay: five contexts of two digits, one pass, batches of 10
-rows joined by 10 from memory, MLP 784-400-400-10. The pair is chosen by its mean accuracy on rows held out of the
-training set, on the first seeds, and confirmed on the test set, on other seeds, where every pair is run
+rows joined by 10 from memory, MLP 784-400-400-10. The pair is chosen by its mean accuracy on rows held out of
+the training set, on the first seeds, and confirmed on the test set, on other seeds, where every pair is run
 again: the table shows all of them, losers included, and the difference to reservoir x uniform seed by seed.
 Diversity, after each context: the mean distance of a remembered row to the nearest other one of its class,
 in pixels / 255, and how evenly classes are held (entropy over its maximum).

@@ -2,8 +2,8 @@
 
 The chance of any false alarm within `horizon` values is at most `rate`: the current window is tested at every
 `every`-th value in each of the d streams, at rate / (d x tests), tests being those that fit behind the
-baseline (Bonferroni, which holds however the tests depend on each other, and they do: on the one baseline, and
-on the values that two windows share). After a drift all begins anew, with a baseline of values to come.
+baseline (Bonferroni, which holds however the tests depend on each other, and they do: on the one baseline and
+on the values that windows share). After a drift all begins anew, with a baseline of values to come.
 """
 
 from __future__ import annotations

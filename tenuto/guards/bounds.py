@@ -37,26 +37,32 @@ class Bounds:
             return KEEP
         moves, params = list(trace.update.tree.values()), [trace.params[name] for name in trace.update.tree]
         with torch.no_grad():
-            scale, worst = self._shorten(trace, moves, params)
+            scale, worst, farthest = self._shorten(trace, moves, params)
             if math.isnan(scale):
                 return Verdict(Ruling.REJECT, f"the update of step {trace.step} is not finite")
             factor = trace.update.scale * scale
-            if beyond := self._beyond(trace, moves, params, factor):
+            if not farthest <= self._weight and (beyond := self._beyond(trace, moves, params, factor)):
                 return Verdict(Ruling.REJECT, beyond)
         if scale < 1.0:
             reason = f"the update of step {trace.step} moves {worst} by more than {self._share:g} of its norm"
             return Verdict(Ruling.KEEP, reason, scale=scale)
         return KEEP
 
-    def _shorten(self, trace: Trace, moves: list[Tensor], params: list[Tensor]) -> tuple[float, str]:
-        """The share of the update that keeps every layer within its own, and the layer that sets it."""
-        lengths = torch.stack(torch._foreach_norm(moves)) * abs(trace.update.scale)
-        least = lengths.new_tensor([LEAST * math.sqrt(p.numel()) for p in params])
-        room = self._share * torch.maximum(torch.stack(torch._foreach_norm(params)), least) / lengths
-        if not lengths.isfinite().all():
-            return math.nan, ""
-        at = int(room.argmin())
-        return min(1.0, float(room[at])), list(trace.update.tree)[at]
+    def _shorten(self, trace: Trace, moves: list[Tensor], params: list[Tensor]) -> tuple[float, str, float]:
+        """The share of the update that keeps every layer within its own, the layer that sets it, and a length
+        that no weight exceeds then."""
+        lengths = torch.stack([*torch._foreach_norm(moves), *torch._foreach_norm(params)]).tolist()
+        moved, held = [abs(trace.update.scale) * x for x in lengths[: len(moves)]], lengths[len(moves) :]
+        if not all(map(math.isfinite, moved)):
+            return math.nan, "", math.inf
+        room = {
+            name: self._share * max(length, LEAST * math.sqrt(p.numel())) / move
+            for name, p, length, move in zip(trace.update.tree, params, held, moved, strict=True)
+            if move
+        }
+        worst = min(room, key=room.__getitem__, default="")
+        scale = min(1.0, room.get(worst, 1.0))
+        return scale, worst, max(a + scale * b for a, b in zip(held, moved, strict=True))
 
     def _beyond(self, trace: Trace, moves: list[Tensor], params: list[Tensor], factor: float) -> str:
         """What would leave its bound, or nothing."""

@@ -10,8 +10,9 @@ bottom, beyond 4 L the loss grows at every step, and the default of 1 is the sto
 al. 2021). It looks at no history, and so acts on the first update that is too large. A new class does not set
 it off: a large loss explains a large gradient.
 
-Climb. The mean loss of the replayed rows, which new rows do not raise before they are learned, more than
-`spreads` robust standard deviations above the median of the last 256, `patience` times in a row: ROLLBACK.
+Climb. The mean loss of the replayed rows, which new rows do not raise before they are learned, above that of
+a uniform guess (ln c under c classes) and more than `spreads` robust standard deviations above the median of
+the last 256, `patience` times in a row: ROLLBACK. Forgetting alone does not reach ln c.
 
 Error rate: making a step smaller refuses no row. After a climb the next `rest` updates are not tested for
 one, so of n updates with a finite loss at most 1 + n / 1,000 are refused whatever the stream, and no learner
@@ -26,10 +27,12 @@ from __future__ import annotations
 import math
 from typing import Annotated
 
-from tenuto import trees
+import torch
+
 from tenuto.config import Limits
 from tenuto.guards.shared.history import History
-from tenuto.guards.shared.residuals import replayed_loss
+from tenuto.guards.shared.residuals import chance, replayed_loss
+from tenuto.trees import Tree
 from tenuto.types import KEEP, Ruling, State, Trace, Verdict
 
 WINDOW, FIRST, LEAST = 256, 64, 0.05
@@ -49,7 +52,7 @@ class Divergence:
         loss = float(trace.estimate.loss)
         if not math.isfinite(loss):
             return Verdict(Ruling.REJECT, f"the loss of step {trace.step} is {loss}")
-        promise = -float(trees.dot(trace.estimate.grads, trace.update.tree)) * trace.update.scale
+        promise = -_dot(trace.estimate.grads, trace.update.tree) * trace.update.scale
         if not math.isfinite(promise):
             return Verdict(Ruling.REJECT, f"the update of step {trace.step} is not finite")
         if climb := self._climb(trace):
@@ -69,7 +72,7 @@ class Divergence:
             return ""
         self._calm = min(self._calm + 1, self._rest)
         level = math.log(max(loss, 1e-6))
-        unusual = self._calm == self._rest and self._history.z(level) > self._spreads
+        unusual = self._calm == self._rest and loss > chance(trace) and self._history.z(level) > self._spreads
         self._high = self._high + 1 if unusual else 0
         if self._high >= self._patience:
             usual = math.exp(self._history.median)
@@ -89,6 +92,12 @@ class Divergence:
         """Take saved losses and counts."""
         self._history.load_state(state["history"])
         self._high, self._calm = int(state["high"]), int(state["calm"])
+
+
+def _dot(a: Tree, b: Tree) -> float:
+    """The inner product of two trees, without a product as large as they are."""
+    dots = [torch.dot(x.reshape(-1), b[name].reshape(-1)) for name, x in a.items()]
+    return torch.stack(dots).sum().item() if dots else 0.0
 
 
 def guard(

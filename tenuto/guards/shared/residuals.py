@@ -51,6 +51,12 @@ def replayed_loss(trace: Trace) -> float | None:
     return losses(outputs[fresh:], trace.batch.targets[fresh:]).mean().item()
 
 
+def chance(trace: Trace) -> float:
+    """The cross-entropy of a uniform guess, ln c; under regression 0."""
+    outputs = trace.estimate.outputs
+    return math.log(outputs.shape[1]) if labelled(outputs, trace.batch.targets) else 0.0
+
+
 def norm(trace: Trace) -> float:
     """The Euclidean norm of the proposed move."""
     norms = torch._foreach_norm(list(trace.update.tree.values()))

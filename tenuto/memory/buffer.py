@@ -76,23 +76,24 @@ class ReplayBuffer:
             alike: cosines of the rows' gradients with those in slots, for policies that need them.
             losses: (n,) of the rows, for policies that need them.
         """
-        if "inputs" in self.insertion.needs:
+        if "inputs" in self.needs:
             incoming = Incoming(self.seen, groups, alike, losses, _flat(rows["inputs"]), self._stored)
         else:
             incoming = Incoming(self.seen, groups, alike, losses)
         slots = self.insertion.slots(incoming)
         self.seen += len(slots)
-        if max(slots) < 0:
-            return slots
-        taken = {slot: row for row, slot in enumerate(slots) if slot >= 0}
-        if len(taken) < len(slots):
+        first, top = slots[0], slots[0] + len(slots)
+        if first >= 0 and slots == list(range(first, top)):
+            self.table.put_run(first, top, rows)
+            self._groups.put_run(first, top, {"group": groups})
+            self.sampling.added(slots)
+        elif max(slots) >= 0:
+            taken = {slot: row for row, slot in enumerate(slots) if slot >= 0}
             slots = [slot if taken.get(slot) == row else -1 for row, slot in enumerate(slots)]
             into, which = list(taken), list(taken.values())
-        else:
-            into, which = slots, None
-        self.table.put(into, rows, which)
-        self._groups.put(into, {"group": groups}, which)
-        self.sampling.added(into)
+            self.table.put(into, rows, which)
+            self._groups.put(into, {"group": groups}, which)
+            self.sampling.added(into)
         return slots
 
     def sample(self, n: int, step: int, draw: str) -> Recalled | None:

@@ -8,8 +8,10 @@ The table never exceeds its capacity; an unbounded one doubles.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tenuto.errors import StateError
@@ -36,29 +38,46 @@ class Table:
         self.fill = dict(fill or {})
         self.count = 0
         self.columns: dict[str, Tensor] = {}
+        self._views: dict[str, NDArray[Any]] = {}
+
+    def __getstate__(self) -> dict[str, Any]:
+        """A copy's columns have storage of their own, so the views of these do not go with it."""
+        return {**vars(self), "_views": {}}
 
     def put(self, slots: list[int], rows: Mapping[str, Tensor], which: list[int] | None = None) -> None:
         """Write rows (n, ...), or those of them that `which` numbers, into distinct slots.
 
-        One or two, and whole runs of slots, are written without making tensors of their numbers.
+        One or two are written as they are: that is cheaper than making tensors of their numbers.
         """
-        n, first, top = len(slots), slots[0], max(slots) + 1
-        run = which is None and top - first == n and slots == list(range(first, top))
+        n, top = len(slots), max(slots) + 1
         which = which or list(range(n))
         for name, values in rows.items():
-            column = self.columns.get(name)
-            if column is None or top > self.count or values.shape[1:] != column.shape[1:]:
-                column = self._room(name, values, top)
-            if run:
-                _copy(values, column, first, top)
-                continue
+            column = self._room(name, values, top)
             if n > 2:
                 column.index_copy_(0, torch.tensor(slots), values.index_select(0, torch.tensor(which)))
                 continue
             for slot, row in zip(slots, which, strict=True):
                 column[slot] = values[row]
-        for name in self.columns.keys() - rows.keys() if len(self.columns) > len(rows) else ():
+        for name in self.columns.keys() - rows.keys():
             self.columns[name].index_fill_(0, torch.tensor(slots), self.fill[name])
+        self.count = max(self.count, top)
+
+    def put_run(self, first: int, top: int, rows: Mapping[str, Tensor]) -> None:
+        """Write rows into the slots first .. top - 1; numpy's assignment costs a third of torch's."""
+        for name, values in rows.items():
+            column = self.columns.get(name)
+            if column is None or top > self.count or values.shape[1:] != column.shape[1:]:
+                column = self._room(name, values, top)
+            if values.dtype in _NUMPY and values.is_cpu and not values.requires_grad:
+                view = self._views.get(name)
+                if view is None:
+                    view = self._views[name] = column.numpy()
+                view[first:top] = values.numpy()
+            else:
+                column[first:top] = values
+        if len(self.columns) > len(rows):
+            for name in self.columns.keys() - rows.keys():
+                self.columns[name][first:top] = self.fill[name]
         self.count = max(self.count, top)
 
     def get(self, slots: Tensor) -> dict[str, Tensor]:
@@ -77,11 +96,12 @@ class Table:
             raise StateError(
                 f"memory columns of {sorted(counts)} rows do not fit a capacity of {self.capacity}"
             )
-        self.columns, self.count = {}, 0
+        self.columns, self._views, self.count = {}, {}, 0
         if counts and (n := counts.pop()):
-            self.put(list(range(n)), columns)
+            self.put_run(0, n, columns)
 
     def _room(self, name: str, values: Tensor, top: int) -> Tensor:
+        self._views.pop(name, None)
         column = self.columns.get(name)
         if column is None:
             rows = self.capacity if self.capacity is not None else max(1024, top)
@@ -92,14 +112,6 @@ class Table:
         if top > len(column):
             column = self.columns[name] = torch.cat([column, column.new_zeros((top, *column.shape[1:]))])
         return column
-
-
-def _copy(values: Tensor, column: Tensor, first: int, top: int) -> None:
-    """Write rows into a run of slots; numpy's assignment costs a third of torch's."""
-    if values.is_cpu and values.dtype in _NUMPY and not values.requires_grad:
-        column.numpy()[first:top] = values.numpy()
-    else:
-        column[first:top] = values
 
 
 def _widened(column: Tensor, values: Tensor) -> Tensor:

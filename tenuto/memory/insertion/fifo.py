@@ -22,8 +22,10 @@ class Fifo:
 
     def slots(self, incoming: Incoming) -> list[int]:
         """The oldest slot for each row."""
-        numbers = range(incoming.first, incoming.first + len(incoming.groups))
-        return [n % self._capacity for n in numbers]
+        n, first = len(incoming.groups), incoming.first % self._capacity
+        if first + n <= self._capacity:
+            return list(range(first, first + n))
+        return [number % self._capacity for number in range(first, first + n)]
 
     def state(self) -> State:
         """Nothing to save."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from torch import Tensor
@@ -113,3 +115,22 @@ def test_groups_without_end_do_not_make_class_balanced_memory_grow() -> None:
         assert held == made.groups()
         assert len(made.insertion.state()["classes"]) == len(held) <= 3
         assert group in held
+
+
+def test_a_copy_of_a_buffer_is_filled_apart() -> None:
+    made = buffer(capacity=6, held=6)
+    twin = copy.deepcopy(made)
+    twin.add(torch.zeros(3, dtype=torch.int64), rows(10.0, 11.0, 12.0))
+    assert made.table.get(torch.arange(6))["inputs"].flatten().tolist() == [0.0, 1.0, 2.0, 3.0, 4.0, 5.0]
+    assert twin.table.get(torch.arange(6))["inputs"].flatten().tolist() == [10.0, 11.0, 12.0, 3.0, 4.0, 5.0]
+
+
+@pytest.mark.parametrize("dtype", [torch.uint8, torch.int64, torch.float16, torch.bfloat16, torch.bool])
+def test_rows_of_any_dtype_are_kept_as_they_are(dtype: torch.dtype) -> None:
+    made, inputs = buffer(capacity=5, held=0), torch.arange(12).view(4, 3).to(dtype)
+    for start in (0, 1):
+        targets = torch.zeros(4 - start, dtype=torch.int64)
+        made.add(targets, {"inputs": inputs[start:], "targets": targets})
+    held = made.table.get(torch.arange(5))["inputs"]
+    assert held.dtype == dtype
+    assert torch.equal(held, inputs[[2, 3, 2, 3, 1]][[0, 1, 0, 1, 4]])

@@ -6,8 +6,9 @@ A weight beyond its bound is refused unless it moves inwards, so that a learner 
 frozen. A layer that would move too far makes the whole update smaller (You et al. 2017 bound the same ratio,
 layer by layer; one factor for all keeps the direction, and so what an update rule has projected).
 
-Error rate: none; the bounds hold after every kept update, by construction. The defaults are far outside what
-training does: a learner whose tensors stay below 100 and move by less than half their norm is never touched.
+Error rate: none; the bounds hold after every kept update, by construction. A learner whose tensors stay below
+100 and move by less than a tenth of their norm is never touched; the first steps at a high rate move further
+and are made smaller, which refuses no row.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def _widest(tensors: list[Tensor]) -> list[float]:
 
 def guard(
     weight: Annotated[float, Limits(low=0.0, usual=(10.0, 1000.0))] = 100.0,
-    share: Annotated[float, Limits(low=1e-6, usual=(0.01, 1.0))] = 0.5,
+    share: Annotated[float, Limits(low=1e-6, usual=(0.01, 1.0))] = 0.1,
 ) -> Bounds:
     """The parameter bounds.
 

@@ -144,7 +144,7 @@ def test_a_layer_moves_by_its_share_at_most() -> None:
 
 def test_a_layer_near_zero_may_move_too() -> None:
     scale = guards.load("bounds").judge(step(grad=100.0, weight=0.0)).scale
-    assert scale * 100.0 * 0.1 == pytest.approx(0.5 * 0.05 * math.sqrt(2))
+    assert scale * 100.0 * 0.1 == pytest.approx(0.1 * 0.05 * math.sqrt(2))
 
 
 @pytest.mark.parametrize("name", ["divergence", "norm_budget", "bounds"])

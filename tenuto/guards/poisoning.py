@@ -28,7 +28,6 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import Annotated
 
-import torch
 from torch import Tensor
 
 from tenuto.config import Limits
@@ -51,8 +50,8 @@ class Poisoning:
         self._confidence, self._convict, self._watch = confidence, -math.log(alpha), -math.log(watch)
         self._senders: dict[str, Record] = {}
         self._convicted: set[str] = set()
-        self._seen = torch.zeros(0, dtype=torch.int64)
-        self._right = torch.zeros(0, dtype=torch.float64)
+        self._seen: list[int] = []
+        self._right: list[float] = []
 
     @property
     def convicted(self) -> list[str]:
@@ -77,8 +76,9 @@ class Poisoning:
 
         Where rows are evicted the others count only when they come again without those.
         """
-        chance, answer = outputs.softmax(1).max(1)
-        evidence = self._evidence(chance, answer, targets)
+        sure, best = outputs.softmax(1).max(1)
+        answers, labels = best.tolist(), targets.tolist()
+        evidence = self._evidence(sure.tolist(), answers, labels)
         named = {p for p in principals if p is not None}
         rates = {p: self._honest(p) for p in named}
         before = {p: list(self._senders.get(p, [0.0, 0.0, 0.0])) for p in named}
@@ -94,24 +94,24 @@ class Poisoning:
         counted = out or range(len(principals))
         self._count(counted, evidence, principals, rates)
         if not out:
-            self._learn(answer == targets, targets, outputs.shape[1])
+            self._learn(answers, labels, outputs.shape[1])
             return KEEP
         guilty = sorted({p for p in named if scores[p] >= self._convict} - self._convicted)
         self._convicted.update(guilty)
         watched = ", ".join(sorted({str(principals[row]) for row in out}))
-        reason = f"{len(out)} of {len(targets)} rows contradict what is known; they are from {watched}"
+        reason = f"{len(out)} of {len(labels)} rows contradict what is known; they are from {watched}"
         return Verdict(Ruling.EVICT, reason, rows=tuple(out), principals=tuple(guilty))
 
-    def _evidence(self, chance: Tensor, answer: Tensor, targets: Tensor) -> list[int]:
+    def _evidence(self, chances: list[float], answers: list[int], labels: list[int]) -> list[int]:
         """1 for a row that contradicts, -1 for one that agrees, 0 for no evidence."""
-        known = (self._seen >= KNOWN) & (self._right >= 0.5)
-        width = int(max(int(answer.max()), int(targets.max()))) + 1
-        known = torch.cat([known, known.new_zeros(max(0, width - len(known)))])
-        judged = known[targets]
-        agrees = judged & (answer == targets)
-        contradicts = judged & ~agrees & known[answer] & (chance >= self._confidence)
-        found: list[int] = (contradicts.int() - agrees.int()).tolist()
+        found = []
+        for chance, answer, label in zip(chances, answers, labels, strict=True):
+            contradicts = answer != label and chance >= self._confidence and self._known(answer)
+            found.append(0 if not self._known(label) else -1 if answer == label else int(contradicts))
         return found
+
+    def _known(self, label: int) -> bool:
+        return label < len(self._seen) and self._seen[label] >= KNOWN and self._right[label] >= 0.5
 
     def _honest(self, who: str) -> float:
         """The rate at which an honest row may contradict, by the others' rows; 1: there is none to tell."""
@@ -142,13 +142,13 @@ class Poisoning:
             gone = min(free, key=lambda p: (self._senders[p][0], self._senders[p][2], p))
             self.release(gone)
 
-    def _learn(self, right: Tensor, targets: Tensor, width: int) -> None:
+    def _learn(self, answers: list[int], labels: list[int], width: int) -> None:
         """Note how well each class is known; `width` classes have an output."""
         more = max(0, width - len(self._seen))
-        self._seen = torch.cat([self._seen, self._seen.new_zeros(more)])
-        self._right = torch.cat([self._right, self._right.new_zeros(more)])
-        for label, hit in zip(targets.tolist(), right.tolist(), strict=True):
-            self._right[label] += PACE * (float(hit) - float(self._right[label]))
+        self._seen += [0] * more
+        self._right += [0.0] * more
+        for answer, label in zip(answers, labels, strict=True):
+            self._right[label] += PACE * ((answer == label) - self._right[label])
             self._seen[label] += 1
 
     def state(self) -> State:
@@ -156,15 +156,15 @@ class Poisoning:
         return {
             "senders": {name: list(record) for name, record in sorted(self._senders.items())},
             "convicted": self.convicted,
-            "seen": self._seen.clone(),
-            "right": self._right.clone(),
+            "seen": list(self._seen),
+            "right": list(self._right),
         }
 
     def load_state(self, state: State) -> None:
         """Take saved scores."""
         senders = {str(name): [float(x) for x in record] for name, record in state["senders"].items()}
         convicted = {str(name) for name in state["convicted"]}
-        self._seen, self._right = state["seen"].detach().clone(), state["right"].detach().clone()
+        self._seen, self._right = list(map(int, state["seen"])), list(map(float, state["right"]))
         self._senders, self._convicted = senders, convicted
 
 

@@ -173,10 +173,15 @@ def rates(seeds: range, *, source: str | None = None, count: int = 1000) -> list
     }
     found, scores = [], {}
     for name, setting in settings.items():
-        scores[name] = [
-            learn(rows, setting, seed, count=count, head="fixed", every=False).average for seed in seeds
-        ]
+        runs = [learn(rows, setting, seed, count=count, head="fixed", every=False) for seed in seeds]
+        scores[name] = [run.average for run in runs]
         found.append(mean(f"DER++ on {source}, {name}: accuracy", scores[name], "", lambda x: True))
+        if "tuned, guarded" in name:
+            learned = sum(len(part) for part in rows.contexts(0, count))
+            shares = [run.refused / learned for run in runs]
+            found.append(
+                mean(f"DER++ on {source}, {name}: rows refused", shares, "<= 0.1 %", lambda x: x <= 1e-3)
+            )
     gap = paired_interval(scores["tuned"], scores["diverging, guarded"])
     half = gap.half_width or 0.0
     low, high = gap.mean - half, gap.mean + half

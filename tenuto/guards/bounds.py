@@ -1,14 +1,16 @@
 """Keeps every parameter, and how far one update moves a layer, within bounds.
 
-    max |theta + u| <= weight        |u_l| <= share * max(|theta_l|, 0.05 sqrt(size_l)) in every tensor l
+    max |theta + u| <= weight        |u_l| <= share * max(|theta_l|, 0.05 sqrt(size_l)) in every layer l
 
 A weight beyond its bound is refused unless it moves inwards, so that a learner that starts outside is not
 frozen. A layer that would move too far makes the whole update smaller (You et al. 2017 bound the same ratio,
 layer by layer; one factor for all keeps the direction, and so what an update rule has projected).
 
-Error rate: none; the bounds hold after every kept update, by construction. A learner whose tensors stay below
-100 and move by less than a tenth of their norm is never touched; the first steps at a high rate move further
-and are made smaller, which refuses no row.
+Error rate: none; the bounds hold after every kept update, by construction. A learner whose weights stay below
+100 and whose layers move by less than a tenth of their norm is never touched; the first steps at a high rate
+move further and are made smaller, which refuses no row.
+
+Not for a head that is computed rather than trained (SLDA, the class means of SCR): it moves far by design.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from tenuto.config import Limits
 from tenuto.types import KEEP, Ruling, State, Trace, Verdict
 
 LEAST = 0.05
-"""The root mean square that a tensor near zero counts as having: initial biases and new columns may move."""
+"""The root mean square that a layer near zero counts as having."""
 
 
 class Bounds:
@@ -56,9 +58,15 @@ class Bounds:
         moved, held = [abs(trace.update.scale) * x for x in lengths[: len(moves)]], lengths[len(moves) :]
         if not all(map(math.isfinite, moved)):
             return math.nan, "", math.inf
+        layers: dict[str, list[float]] = {}
+        for name, param, length, move in zip(trace.update.tree, params, held, moved, strict=True):
+            layer = layers.setdefault(name.rpartition(".")[0] or name, [0.0, 0.0, 0.0])
+            layer[0] += move * move
+            layer[1] += length * length
+            layer[2] += LEAST * LEAST * param.numel()
         room = {
-            name: self._share * max(length, LEAST * math.sqrt(p.numel())) / move
-            for name, p, length, move in zip(trace.update.tree, params, held, moved, strict=True)
+            name: self._share * math.sqrt(max(length, least) / move)
+            for name, (move, length, least) in layers.items()
             if move
         }
         worst = min(room, key=room.__getitem__, default="")
@@ -94,7 +102,7 @@ def guard(
 
     Args:
         weight: the largest magnitude of any parameter.
-        share: the most one update may move a tensor, as a share of its norm.
+        share: the most one update may move a layer, weights and biases, as a share of its norm.
 
     >>> guard(share=0.1).state()
     {}

@@ -6,9 +6,9 @@ first order, to lower L by -<g, u>; where that is more than `overshoot` times L 
     u <- u * overshoot * L / -<g, u>
 
 On a quadratic bowl with its minimum at 0 the promise is 2 lr h L at curvature h: 2 L is the step to the
-bottom, beyond 4 L the loss grows at every step; 1 is the stochastic Polyak step (Loizou et al. 2021), and the
-default of 1.5 goes three quarters of the way. It looks at no history, and so acts on the first update that is
-too large. A new class does not set it off: a large loss explains a large gradient.
+bottom, beyond 4 L the loss grows at every step, and the default of 1 is the stochastic Polyak step (Loizou et
+al. 2021). It looks at no history, and so acts on the first update that is too large. A new class does not set
+it off: a large loss explains a large gradient.
 
 Climb. The mean loss of the replayed rows, which new rows do not raise before they are learned, above that of
 a uniform guess (ln c under c classes) and more than `spreads` robust standard deviations above the median of
@@ -101,7 +101,7 @@ def _dot(a: Tree, b: Tree) -> float:
 
 
 def guard(
-    overshoot: Annotated[float, Limits(low=0.01, usual=(0.5, 2.0))] = 1.5,
+    overshoot: Annotated[float, Limits(low=0.01, usual=(0.5, 2.0))] = 1.0,
     spreads: Annotated[float, Limits(low=1.0, usual=(4.0, 10.0), unit="standard deviations")] = 6.0,
     patience: Annotated[int, Limits(low=1, usual=(2, 5), unit="updates")] = 3,
     rest: Annotated[int, Limits(low=32, usual=(1000, 10000), unit="updates")] = 1000,

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from tenuto.errors import ConfigError
+from tenuto.memory.sampling.prioritized import Prioritized
 from tenuto.memory.sums import HIGHEST, WIDTH, Sums
+from tenuto.protocols import Pool
 from tests.numbers.chances import LIKELY, REFUTED, of_counts
 
 PRIORITIES = st.one_of(st.just(0.0), st.floats(0, 10), st.floats(1e-30, 1e30), st.sampled_from([1.0, 2.0]))
@@ -132,3 +135,14 @@ def test_writes_without_a_draw_do_not_pile_up() -> None:
         sums.write(np.arange(20), np.ones(20))
     assert len(sums._written) <= 65
     assert sums.total == 40.0
+
+
+def test_priorities_that_0_1_saved_with_room_behind_them_are_taken() -> None:
+    saved, policy = torch.zeros(64, dtype=torch.float64), Prioritized(0)
+    saved[:3] = torch.tensor([1.0, 2.0, 4.0])
+    policy.load_state({"priorities": saved})
+    rows, weights = policy.rows(40, Pool(3, torch.zeros(3)), 0, "replay")
+    assert weights is not None
+    assert set(rows.tolist()) == {0, 1, 2}
+    assert weights.max() == 1
+    assert policy.state()["priorities"].tolist() == [1.0, 2.0, 4.0]

@@ -14,27 +14,21 @@ if TYPE_CHECKING:
     from tenuto.learner import Learner
     from tenuto.memory import ReplayBuffer
     from tenuto.methods import Recipe, Replay
+    from tenuto.reports import ConsolidationReport, DriftReport, OnlineLearnerStats
     from tenuto.session import Session
     from tenuto.streams import open_stream
-    from tenuto.types import (
-        Batch,
-        ConsolidationReport,
-        OnlineExample,
-        OnlineLearnerStats,
-        Prediction,
-        Trace,
-        Verdict,
-    )
+    from tenuto.types import Batch, OnlineExample, Prediction, Trace, Verdict
 
 __version__ = "0.1.0"
 
 _HOMES = {
     "Batch": "types",
-    "ConsolidationReport": "types",
+    "ConsolidationReport": "reports",
+    "DriftReport": "reports",
     "Learner": "learner",
     "OnlineExample": "types",
     "OnlineLearnerConfig": "config",
-    "OnlineLearnerStats": "types",
+    "OnlineLearnerStats": "reports",
     "Prediction": "types",
     "Recipe": "methods",
     "Replay": "methods",
@@ -50,6 +44,7 @@ _HOMES = {
 __all__ = [
     "Batch",
     "ConsolidationReport",
+    "DriftReport",
     "Learner",
     "OnlineExample",
     "OnlineLearnerConfig",

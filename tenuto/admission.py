@@ -17,6 +17,7 @@ from tenuto.errors import ExampleError
 from tenuto.models import Body
 from tenuto.models.inputs import tensor
 from tenuto.protocols import Optimizer, Task
+from tenuto.trees import Tree
 from tenuto.types import Batch
 
 
@@ -60,6 +61,16 @@ def admit(
     if targets.dim() == 2 and targets.shape[1] != body.columns:
         raise ExampleError(f"targets hold {targets.shape[1]} numbers, the model answers with {body.columns}")
     return Batch(inputs, targets, batch.weights, principals=batch.principals)
+
+
+def restart(body: Body, origin: Tree, task: Task, optimizer: Optimizer, seed: int) -> None:
+    """Go back to the initial weights, with the outputs the head has gained since."""
+    width = body.width or 0
+    body.load_state(origin)
+    if body.width is not None and body.width < width:
+        body.grow(list(task.classes[body.width :]), seed)
+    optimizer.resize(body.params)
+    optimizer.reset()
 
 
 def _check_count(what: str, values: Any, n: int) -> None:

@@ -72,6 +72,10 @@ class _Settings:
         return found
 
 
+READINGS = ("error", "loss")
+ANSWERS = ("consolidate", "passes", "replay")
+
+
 @dataclass(frozen=True, kw_only=True, slots=True)
 class OnlineLearnerConfig(_Settings):
     """How a learner learns. Every field is checked against its type and bounds.
@@ -113,6 +117,14 @@ class OnlineLearnerConfig(_Settings):
         "domain", "what ends a context beside `consolidate`: a change of domain", choices=("domain", "none")
     )
     guard: str = _setting("finite", "what an update must pass: a guard's name")
+    drift: str | None = _setting(None, "what watches the stream: a detector's name; None: nothing")
+    drift_on: str = _setting(
+        "error", "read of fresh rows yet to be learned; a regression's error is its loss", choices=READINGS
+    )
+    drift_answers: tuple[str, ...] = _setting(
+        ("consolidate",), "what is done about a report: nothing, or several", choices=ANSWERS
+    )
+    drift_steps: int = _setting(100, "how long more passes or replay answer a report", low=1, unit="steps")
     device: str = _setting("cpu", "where the model lives")
 
     def __post_init__(self) -> None:
@@ -185,11 +197,11 @@ def check(name: str, value: Any, kind: Any, limits: Limits) -> None:
     if not _fits(value, kind):
         wanted = getattr(kind, "__name__", None) if isinstance(kind, type) else str(kind)
         raise ConfigError(f"{name} is {value!r}; it must be {wanted}")
-    if limits.choices is not None and value not in limits.choices:
-        raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(limits.choices)}")
-    for number in value if isinstance(value, tuple) else (value,):
-        if isinstance(number, int | float) and not isinstance(number, bool):
-            if number < limits.low:
+    for one in value if isinstance(value, tuple) else (value,):
+        if limits.choices is not None and one not in limits.choices:
+            raise ConfigError(f"{name} is {value!r}; it must be one of {', '.join(limits.choices)}")
+        if isinstance(one, int | float) and not isinstance(one, bool):
+            if one < limits.low:
                 raise ConfigError(f"{name} is {value!r}; it must be at least {limits.low:g}")
-            if number > limits.high:
+            if one > limits.high:
                 raise ConfigError(f"{name} is {value!r}; it must be at most {limits.high:g}")

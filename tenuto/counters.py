@@ -8,7 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from tenuto.types import OnlineLearnerStats, State
+from tenuto.reports import OnlineLearnerStats
+from tenuto.types import State
 
 _NAMES = ("steps", "examples", "replayed", "refused", "consolidations")
 

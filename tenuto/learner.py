@@ -14,7 +14,7 @@ import torch
 from torch import nn
 
 from tenuto import guards, methods, models, optimizers, trees
-from tenuto.admission import admit, check_rows
+from tenuto.admission import admit, check_rows, restart
 from tenuto.config import OnlineLearnerConfig
 from tenuto.context import Context
 from tenuto.counters import Counters
@@ -25,15 +25,9 @@ from tenuto.oracle import Oracle
 from tenuto.predictor import Predictor
 from tenuto.randomness import torch_draws
 from tenuto.recall import join, keep, rehearsal, remember
-from tenuto.types import (
-    Batch,
-    ConsolidationReport,
-    Estimate,
-    OnlineExample,
-    OnlineLearnerStats,
-    State,
-    Trace,
-)
+from tenuto.reports import ConsolidationReport, OnlineLearnerStats
+from tenuto.types import Batch, Estimate, OnlineExample, State, Trace
+from tenuto.watch import watch
 
 FORMAT = 1
 CHANGEABLE = ("learning_rate", "replay_ratio", "passes")
@@ -72,6 +66,7 @@ class Learner(Predictor):
         self.optimizer = optimizers.make(config, optimizer)
         self.memory = remember(self.recipe, config)
         self.counters = Counters()
+        self.watch = watch(config)
         self.context = Context(dict(self.recipe.parts()), self.recipe.context, config.seed)
         self._origin: State = {}
         super().__init__(model, config)
@@ -112,19 +107,21 @@ class Learner(Predictor):
         if not trace.verdict.keeps:
             self.counters.refused += len(fresh)
             return trace
-        last = trace
-        for _ in range(1, self.config.passes):
+        last, passes = trace, self.config.passes
+        for _ in range(1, passes if self.watch is None else self.watch.passes(passes)):
             again = self._step(self._recall(fresh))
             if not again.verdict.keeps:
                 break
             last = again
         self.counters.learned(len(fresh), batch.domains, trace.estimate.loss)
         self.context.note(fresh, batch.domains)
-        if self.memory is None:
-            return trace.handed(None)
-        number = self.counters.consolidations
-        slots = keep(self.memory, self.recipe, self._objective, self.body, fresh, last, number)
-        return trace.handed(slots)
+        slots, number = None, self.counters.consolidations
+        if self.memory is not None:
+            slots = keep(self.memory, self.recipe, self._objective, self.body, fresh, last, number)
+        drifts = () if self.watch is None else self.watch.see(trace, len(fresh), self.task)
+        if drifts and self.watch is not None and self.watch.consolidates:
+            self.context.close(self.body, self._objective, self.counters)
+        return trace.handed(slots, drifts)
 
     def _turn(self, batch: Batch, undo: list[Callable[[], None]]) -> None:
         """Close the context where the rows open another one; `undo` gains what takes that back."""
@@ -146,6 +143,8 @@ class Learner(Predictor):
         counters, joined = self.counters, fresh
         if self.memory is not None:
             ratio = self.config.replay_ratio
+            if self.watch is not None:
+                ratio = self.watch.replay_ratio(ratio)
             joined = join(
                 fresh, self.memory, self.recipe, ratio=ratio, examples=counters.examples, step=counters.steps
             )
@@ -205,22 +204,13 @@ class Learner(Predictor):
         """Rehearse memory where the method says so, then let every part close its context."""
         before, recipe, memory = self.counters.steps, self.recipe, self.memory
         if recipe.restart and memory is not None and len(memory):
-            self._restart()
+            restart(self.body, self._origin, self.task, self.optimizer, self.config.seed)
         for epoch in range(recipe.rehearsal):
             for batch in rehearsal(memory, self.body, self.config, self.counters.consolidations, epoch):
                 self._step(batch)
         self.context.close(self.body, self._objective, self.counters)
         number, parts = self.counters.consolidations, tuple(self.context.parts)
         return ConsolidationReport(number=number, parts=parts, updates=self.counters.steps - before)
-
-    def _restart(self) -> None:
-        """Go back to the initial weights, with the outputs the head has gained since."""
-        body, width = self.body, self.body.width or 0
-        body.load_state(self._origin)
-        if body.width is not None and body.width < width:
-            body.grow(list(self.task.classes[body.width :]), self.config.seed)
-        self.optimizer.resize(body.params)
-        self.optimizer.reset()
 
     # Counters ----------------------------------------------------------------------------------
 
@@ -281,6 +271,8 @@ class Learner(Predictor):
         if self.memory is not None:
             self.memory.load_state(state["memory"])
         self.context.load_state(state["parts"])
+        if self.watch is not None:
+            self.watch.load_state(state["watch"])
         names = state["model"] if self.recipe.restart and self._body is not None else ()
         self._origin = {name: state["origin"][name].detach().clone() for name in names}
         self.counters.load_state(state["counters"])
@@ -297,4 +289,5 @@ class Learner(Predictor):
             "counters": self.counters.state(),
             "settings": {name: getattr(self.config, name) for name in CHANGEABLE},
             **({"origin": dict(self._origin) if self._body else {}} if self.recipe.restart else {}),
+            **({} if self.watch is None else {"watch": self.watch.state()}),
         }

@@ -12,10 +12,9 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
+    from tenuto.reports import ConsolidationReport, DriftReport
     from tenuto.types import (
         Batch,
-        ConsolidationReport,
-        DriftReport,
         Estimate,
         Label,
         OnlineExample,
@@ -92,8 +91,8 @@ class Task(Stateful, Protocol):
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """Their mean, a scalar."""
 
-    def correct(self, outputs: Tensor, targets: Tensor) -> int | None:
-        """How many of n rows were answered right; None where that has no meaning."""
+    def right(self, outputs: Tensor, targets: Tensor) -> list[bool] | None:
+        """Which of n rows were answered right; None where that has no meaning."""
 
     def answer(self, outputs: Tensor) -> Prediction:
         """Outputs (n, c) as answers."""
@@ -293,7 +292,9 @@ class Guard(Stateful, Protocol):
 
 
 class DriftDetector(Stateful, Protocol):
-    """Has the stream moved?"""
+    """Has the stream moved? `reads` is "errors" (0 and 1), "numbers" or "vectors"."""
+
+    reads: str
 
     def update(self, value: float | Tensor) -> DriftReport | None:
         """Take the next value; a report where it shows a drift. Raises ExampleError, with nothing changed."""

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from msgspec import Struct, field
 
+from tenuto.reports import DriftReport
+
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -38,6 +40,9 @@ class OnlineExample(Struct, frozen=True, kw_only=True, eq=False):
         principal: who sent it.
         derived_from: ids this row was made from; forgetting them forgets it.
         last_loss: its loss when it was last seen, in nats.
+
+    >>> OnlineExample(input=[0.0, 1.0], target="cat").weight
+    1.0
     """
 
     input: Any
@@ -198,6 +203,7 @@ class Trace(Struct, frozen=True, eq=False):
         update: the proposed move, after projection.
         verdict: whether it was committed.
         slots: the memory slot given to each fresh row, or -1; None without a memory.
+        drifts: what the watch over the stream found in its fresh rows.
         params: the parameters before the update, by name.
 
     >>> from tenuto import Learner
@@ -212,6 +218,7 @@ class Trace(Struct, frozen=True, eq=False):
     update: Update
     verdict: Verdict = KEEP
     slots: list[int] | None = None
+    drifts: tuple[DriftReport, ...] = ()
     params: dict[str, Tensor] = field(default_factory=dict)
 
     def judged(self, verdict: Verdict) -> Trace:
@@ -219,28 +226,14 @@ class Trace(Struct, frozen=True, eq=False):
         update = Update(self.update.tree, self.update.scale * verdict.scale, self.update.linear)
         return Trace(self.step, self.batch, self.estimate, update, verdict)
 
-    def handed(self, slots: list[int] | None) -> Trace:
-        """The same step as handed back with the memory slots its fresh rows were given."""
-        return Trace(self.step, self.batch, self.estimate.spent(), _SPENT, self.verdict, slots)
+    def handed(self, slots: list[int] | None, drifts: tuple[DriftReport, ...] = ()) -> Trace:
+        """The same step as handed back with the memory slots its fresh rows were given, and drifts found."""
+        return Trace(self.step, self.batch, self.estimate.spent(), _SPENT, self.verdict, slots, drifts)
 
     @property
     def loss(self) -> float:
         """The step's loss; reading it waits for the device."""
         return float(self.estimate.loss)
-
-
-class DriftReport(Struct, frozen=True, kw_only=True):
-    """A detector found that the stream moved: the new part is `window`, [start, end) in values seen.
-
-    `p_value` bounds the chance of such a statistic without drift; None where no formula gives it.
-    """
-
-    detector: str
-    statistic: float
-    threshold: float
-    p_value: float | None
-    window: tuple[int, int]
-    reason: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,49 +245,13 @@ class Prediction:
         outputs: (n, c) the model's raw outputs.
         probabilities: (n, c) over `classes`, or None under regression.
         classes: the label of each column.
+
+    >>> import torch
+    >>> Prediction(["dog"], torch.tensor([[0.0, 1.0]]), classes=("cat", "dog")).labels
+    ['dog']
     """
 
     labels: list[Any]
     outputs: Tensor
     probabilities: Tensor | None = None
     classes: tuple[Label, ...] = ()
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class OnlineLearnerStats:
-    """Counters of a learner.
-
-    Args:
-        examples: rows learned.
-        steps: updates made.
-        replayed: rows drawn from memory so far.
-        refused: rows whose update a guard rejected.
-        consolidations: times `consolidate` was called.
-        running_loss: exponential mean of the loss over about 100 steps; None before the first.
-        remembered: rows in memory.
-        domains: rows learned by domain; rows without one are not counted here.
-    """
-
-    examples: int
-    steps: int
-    replayed: int
-    refused: int
-    consolidations: int
-    running_loss: float | None
-    remembered: int
-    domains: Mapping[str, int]
-
-
-@dataclass(frozen=True, kw_only=True, slots=True)
-class ConsolidationReport:
-    """What a consolidation did.
-
-    Args:
-        number: how many there were, this one included.
-        parts: the method's parts that closed their context.
-        updates: updates made on memory.
-    """
-
-    number: int
-    parts: tuple[str, ...]
-    updates: int

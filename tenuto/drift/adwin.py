@@ -18,24 +18,27 @@ from msgspec import Struct
 
 from tenuto.config import Limits
 from tenuto.drift.shared.readings import number
-from tenuto.types import DriftReport, State
+from tenuto.reports import DriftReport
+from tenuto.types import State
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
 class Cut(Struct, frozen=True):
-    """A window in two: its parts' sizes, the distance of their means, the bound and a bound on the chance."""
+    """A window in two: its parts' sizes, how far the newer mean lies above, bounds on both."""
 
     old: float
     new: float
-    distance: float
+    rise: float
     bound: float
     p_value: float
 
 
 class Adwin:
     """An adaptive window over a stream of numbers."""
+
+    reads = "numbers"
 
     def __init__(self, delta: float, clock: int, max_buckets: int, shortest: int, grace: int) -> None:
         self._delta = delta
@@ -66,12 +69,13 @@ class Adwin:
         self._reset()
         return DriftReport(
             detector="adwin",
-            statistic=cut.distance,
+            statistic=abs(cut.rise),
             threshold=cut.bound,
             p_value=cut.p_value,
             window=(self._seen - int(cut.new), self._seen),
             reason=f"the means of the older {cut.old:.0f} and the newer {cut.new:.0f} values differ by "
-            f"{cut.distance:.4g}, more than {cut.bound:.4g}",
+            f"{abs(cut.rise):.4g}, more than {cut.bound:.4g}",
+            rises=cut.rise > 0,
         )
 
     def _insert(self, x: float) -> None:
@@ -112,11 +116,12 @@ class Adwin:
             if n0 < self._shortest:
                 continue
             m = 1 / (n0 - self._shortest + 1) + 1 / (n1 - self._shortest + 1)
-            distance = abs(u0 / n0 - u1 / n1)
+            rise = u1 / n1 - u0 / n0
+            distance = abs(rise)
             bound = sqrt(2 * m * variance * d) + 2 / 3 * d * m
             if distance > bound:
                 root = _root(2 / 3 * m, sqrt(2 * m * variance), distance)
-                yield Cut(n0, n1, distance, bound, min(1.0, 2 * log(self._width) * exp(-root * root)))
+                yield Cut(n0, n1, rise, bound, min(1.0, 2 * log(self._width) * exp(-root * root)))
 
     def state(self) -> State:
         """The buckets, and the sums over them."""

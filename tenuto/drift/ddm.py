@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from tenuto.config import Limits
 from tenuto.drift.shared.readings import number
-from tenuto.types import DriftReport, State
+from tenuto.reports import DriftReport
+from tenuto.types import State
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 class Ddm:
     """The running error rate beside its best."""
+
+    reads = "errors"
 
     def __init__(self, warm_start: int, drift_threshold: float) -> None:
         self._warm_start = warm_start
@@ -56,6 +59,7 @@ class Ddm:
             p_value=None,
             window=(self._best_at, self._seen),
             reason=f"the error rate is {p:.4g}, at its best it was {self._p_min:.4g}",
+            rises=True,
         )
         self._reset()
         return report

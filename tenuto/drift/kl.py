@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Annotated
 from tenuto.config import Limits
 from tenuto.drift.shared.readings import number
 from tenuto.drift.shared.windows import Plan, Windows
-from tenuto.types import DriftReport, State
+from tenuto.reports import DriftReport
+from tenuto.types import State
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
 
 class KL:
     """A baseline histogram and the current one."""
+
+    reads = "numbers"
 
     def __init__(self, plan: Plan) -> None:
         self._plan = plan
@@ -42,6 +45,7 @@ class KL:
             window=(self._seen - self._plan.window, self._seen),
             reason=f"the newest {self._plan.window} values diverge from the baseline by "
             f"{found.divergence.kl:.4g} nats, at least {found.divergence.threshold:.4g}",
+            rises=found.rises,
         )
 
     def state(self) -> State:

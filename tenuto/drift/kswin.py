@@ -18,7 +18,8 @@ from tenuto.drift.shared.readings import number
 from tenuto.drift.shared.tails import kolmogorov_smirnov
 from tenuto.errors import ConfigError, StateError
 from tenuto.randomness import choose
-from tenuto.types import DriftReport, State
+from tenuto.reports import DriftReport
+from tenuto.types import State
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +30,8 @@ _LEAST = 0.1
 
 class Kswin:
     """A sliding window, its newest part compared with draws from the rest."""
+
+    reads = "numbers"
 
     def __init__(self, alpha: float, window_size: int, stat_size: int, seed: int) -> None:
         if window_size < 2 * stat_size:
@@ -58,9 +61,11 @@ class Kswin:
             self._window[-1] = x
         if self._filled < self._size:
             return None
-        steps = distance(self._window[self._drawn()], self._window[-self._stat :])
+        older, newer = self._window[self._drawn()], self._window[-self._stat :]
+        steps = distance(older, newer)
         if steps < self._critical:
             return None
+        rises = bool(newer.mean() > older.mean())
         self._filled = 0
         return DriftReport(
             detector="kswin",
@@ -69,6 +74,7 @@ class Kswin:
             p_value=kolmogorov_smirnov(steps, self._stat),
             window=(self._seen - self._stat, self._seen),
             reason=f"the newest {self._stat} values lie otherwise than {self._stat} of those before",
+            rises=rises,
         )
 
     def _drawn(self) -> NDArray[np.int64]:

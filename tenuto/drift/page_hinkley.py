@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Annotated
 
 from tenuto.config import Limits
 from tenuto.drift.shared.readings import number
-from tenuto.types import DriftReport, State
+from tenuto.reports import DriftReport
+from tenuto.types import State
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,6 +21,8 @@ if TYPE_CHECKING:
 
 class PageHinkley:
     """A two-sided cumulative sum around the running mean."""
+
+    reads = "numbers"
 
     def __init__(self, min_instances: int, delta: float, threshold: float, alpha: float, mode: str) -> None:
         self._min_instances = min_instances
@@ -70,6 +73,7 @@ class PageHinkley:
             p_value=None,
             window=(min(start, self._seen - 1), self._seen),
             reason=f"the mean has {way}: the sum of deviations left its extreme by {statistic:.4g}",
+            rises=way == "risen",
         )
         self._reset()
         return report

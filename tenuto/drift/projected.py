@@ -20,7 +20,8 @@ from tenuto.drift.shared.readings import finite
 from tenuto.drift.shared.windows import Plan, Windows
 from tenuto.errors import ExampleError
 from tenuto.randomness import uniform
-from tenuto.types import DriftReport, State
+from tenuto.reports import DriftReport
+from tenuto.types import State
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -30,6 +31,8 @@ Vector = NDArray[np.float64]
 
 class Projected:
     """Windows of projections; the first vector says how wide the others are."""
+
+    reads = "vectors"
 
     def __init__(self, plan: Plan, projections: int, seed: int) -> None:
         self._plan = plan

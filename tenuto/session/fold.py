@@ -95,6 +95,7 @@ class Fold:
             verdict = f"{trace.verdict.ruling}: {trace.verdict.reason}"
             return Step(k=self.k, first_seq=first, last_seq=last, rows=0, verdict=verdict)
         self._trace(entries, trace)
+        right = learner.task.right(trace.estimate.outputs[:n], trace.batch.targets[:n])
         return Step(
             k=self.k,
             first_seq=first,
@@ -103,7 +104,8 @@ class Fold:
             replayed=self._replayed(trace.batch),
             lr=learner.config.learning_rate,
             loss=trace.loss,
-            correct=learner.task.correct(trace.estimate.outputs[:n], trace.batch.targets[:n]),
+            correct=None if right is None else sum(right),
+            verdict=f"drift: {trace.drifts[0].detector}" if trace.drifts else "keep",
         )
 
     def _batch(self, entries: list[Entry]) -> Batch:

@@ -86,9 +86,9 @@ class Classification:
         """Mean cross-entropy, in nats."""
         return F.cross_entropy(outputs, targets)
 
-    def correct(self, outputs: Tensor, targets: Tensor) -> int:
-        """How many of n rows were answered right."""
-        return sum(map(int.__eq__, outputs.argmax(1).tolist(), targets.tolist()))
+    def right(self, outputs: Tensor, targets: Tensor) -> list[bool]:
+        """Which of n rows were answered right."""
+        return list(map(int.__eq__, outputs.argmax(1).tolist(), targets.tolist()))
 
     def answer(self, outputs: Tensor) -> Prediction:
         """Labels and probabilities for outputs (n, c)."""

@@ -56,7 +56,7 @@ class Regression:
         """Mean of `losses`."""
         return self.losses(outputs, targets).mean()
 
-    def correct(self, outputs: Tensor, targets: Tensor) -> None:
+    def right(self, outputs: Tensor, targets: Tensor) -> None:
         """No number is right or wrong: None."""
 
     def answer(self, outputs: Tensor) -> Prediction:

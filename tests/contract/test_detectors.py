@@ -15,7 +15,8 @@ from tenuto import drift, trees
 from tenuto.errors import ConfigError, ExampleError
 from tenuto.parts import find
 from tenuto.protocols import DriftDetector
-from tenuto.types import DriftReport, State
+from tenuto.reports import DriftReport
+from tenuto.types import State
 from tests.contract.plain import leaves, size, trip
 
 SMALL: dict[str, dict[str, Any]] = {

@@ -20,10 +20,11 @@ from tenuto.types import State
 
 
 class Found(Struct, frozen=True):
-    """A drift: in which stream, and by how much."""
+    """A drift: in which stream, by how much, and did its values move up among the bins (None: of one bin)?"""
 
     column: int
     divergence: Divergence
+    rises: bool | None
 
 
 class Plan(Struct, frozen=True, kw_only=True):
@@ -111,8 +112,10 @@ class Windows:
         column = min(range(len(found)), key=lambda i: found[i].p_value)
         if found[column].p_value > chance:
             return None
+        older, newer = self._bins[column].counts, self._counts[column]
+        rises = None if max(older) == sum(older) else _place(newer) > _place(older)
         self._reset()
-        return Found(column, found[column])
+        return Found(column, found[column], rises)
 
     def state(self) -> State:
         """The baseline as it is gathered, then its bins, and those of the values in the current window."""
@@ -139,3 +142,8 @@ class Windows:
         self._counts = [[0] * len(one.counts) for one in bins]
         for places in recent:
             self._count(places, 1)
+
+
+def _place(counts: Sequence[int]) -> float:
+    """The mean place of counted values among the bins."""
+    return sum(place * count for place, count in enumerate(counts)) / sum(counts)

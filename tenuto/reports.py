@@ -1,0 +1,71 @@
+"""What a learner tells of itself: its counters, a consolidation, a drift that was found."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from msgspec import Struct
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class OnlineLearnerStats:
+    """Counters of a learner.
+
+    Args:
+        examples: rows learned.
+        steps: updates made.
+        replayed: rows drawn from memory so far.
+        refused: rows whose update a guard rejected.
+        consolidations: times `consolidate` was called.
+        running_loss: exponential mean of the loss over about 100 steps; None before the first.
+        remembered: rows in memory.
+        domains: rows learned by domain; rows without one are not counted here.
+
+    >>> from tenuto import Learner
+    >>> Learner().stats.examples
+    0
+    """
+
+    examples: int
+    steps: int
+    replayed: int
+    refused: int
+    consolidations: int
+    running_loss: float | None
+    remembered: int
+    domains: Mapping[str, int]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class ConsolidationReport:
+    """What a consolidation did.
+
+    Args:
+        number: how many there were, this one included.
+        parts: the method's parts that closed their context.
+        updates: updates made on memory.
+
+    >>> ConsolidationReport(number=1, parts=("teacher",), updates=0).parts
+    ('teacher',)
+    """
+
+    number: int
+    parts: tuple[str, ...]
+    updates: int
+
+
+class DriftReport(Struct, frozen=True, kw_only=True):
+    """A detector found that the stream moved: the new part is `window`, [start, end) in values seen.
+
+    `p_value` bounds the chance of such a statistic without drift, None where no formula gives it; `rises`
+    says whether the mean rose, None where there is no telling.
+    """
+
+    detector: str
+    statistic: float
+    threshold: float
+    p_value: float | None
+    window: tuple[int, int]
+    reason: str
+    rises: bool | None = None

@@ -6,7 +6,7 @@ rate validation chose and at one ten times as high, at which it diverges.
 
     python -m benchmarks.guards [--runs N] [--first SEED] [--only PART ...] [--json]
 
-Options of the guards were chosen on seeds 100-104; runs have seeds from 1,000.
+Options of the guards were chosen on seeds 100-111; runs have seeds from 1,000.
 """
 
 from __future__ import annotations

@@ -26,7 +26,7 @@ from tenuto.predictor import Predictor
 from tenuto.randomness import torch_draws
 from tenuto.recall import join, keep, rehearsal, remember
 from tenuto.reports import ConsolidationReport, OnlineLearnerStats
-from tenuto.types import Batch, Estimate, OnlineExample, State, Trace
+from tenuto.types import KEEP, Batch, Estimate, OnlineExample, State, Trace
 from tenuto.watch import watch
 
 FORMAT = 1
@@ -167,8 +167,9 @@ class Learner(Predictor):
             for rule in recipe.rules:
                 update = rule.project(update, self.oracle)
             trace = Trace(self.counters.steps, batch, estimate, update, params=params)
-            trace = trace.judged(self.guard.judge(trace))
-            if not trace.verdict.keeps:
+            if (verdict := self.guard.judge(trace)) is not KEEP:
+                trace = trace.judged(verdict)
+            if not verdict.keeps:
                 body.restore(buffers)
                 return trace.handed(None)
             self.optimizer.commit(params, trace.update)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from tenuto.methods.shared.estimators import plain
 from tenuto.methods.shared.terms import Supervised
@@ -28,7 +29,7 @@ class Replay:
     rows: int | None = None
 
 
-@dataclass(frozen=True, kw_only=True, slots=True)
+@dataclass(frozen=True, kw_only=True)
 class Recipe:
     """The parts of a method, in the order of the step.
 
@@ -68,7 +69,7 @@ class Recipe:
     context: int = 0
     grouping: str = "target"
 
-    @property
+    @cached_property
     def needs(self) -> frozenset[str]:
         """What memory must keep beside a row."""
         return frozenset().union(*(term.needs for term in self.terms))

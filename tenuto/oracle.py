@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from tenuto.counters import Counters
@@ -13,6 +15,9 @@ from tenuto.protocols import Objective
 from tenuto.randomness import span, torch_draws, uniform
 from tenuto.trees import Tree
 from tenuto.types import Batch
+
+_STEPS = 256
+_NONE: tuple[int, NDArray[np.float64]] = (-1, np.zeros((0, 0)))
 
 
 class Oracle:
@@ -31,6 +36,7 @@ class Oracle:
         self._memory = memory
         self._counters = counters
         self._seed = seed
+        self._drawn: dict[tuple[str, int], tuple[int, NDArray[np.float64]]] = {}
 
     @property
     def group(self) -> int:
@@ -53,8 +59,8 @@ class Oracle:
             earlier = memory.outside(self.group)
             if not len(earlier):
                 return None
-            u = uniform(self._seed, draw, span(step, n)[0])
-            return self._rows(memory, earlier[torch.from_numpy(u * len(earlier)).long()])
+            picks = (self._uniform(draw, step, n) * len(earlier)).astype(np.int64)
+            return self._rows(memory, earlier.index_select(0, torch.from_numpy(picks)))
         recalled = None if memory is None else memory.sample(n, step, draw)
         if recalled is None:
             return None
@@ -65,6 +71,15 @@ class Oracle:
         """All remembered rows by group."""
         memory = self._memory
         return {} if memory is None else {g: self._rows(memory, s) for g, s in memory.members().items()}
+
+    def _uniform(self, draw: str, step: int, n: int) -> NDArray[np.float64]:
+        """The n draws of a step; those of the steps around it are made together, and kept."""
+        block, place = divmod(step, _STEPS)
+        drawn, numbers = self._drawn.get((draw, n), _NONE)
+        if drawn != block:
+            numbers = uniform(self._seed, draw, span(block * _STEPS, n, _STEPS))
+            self._drawn[draw, n] = block, numbers
+        return np.asarray(numbers[place])
 
     def _rows(self, memory: ReplayBuffer, slots: Tensor) -> Batch:
         columns = memory.table.get(slots)

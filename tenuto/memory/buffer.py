@@ -43,6 +43,7 @@ class ReplayBuffer:
         self.capacity = capacity
         self.table = Table(capacity, fill={"weights": 1.0})
         self._groups = Table(capacity)
+        self._outside: tuple[int, Tensor] | None = None
         self.policies = [insertion, sampling]
         self.insertion = _insertion(insertion, capacity, seed)
         self.sampling = _sampling(sampling, seed)
@@ -82,12 +83,15 @@ class ReplayBuffer:
             incoming = Incoming(self.seen, groups, alike, losses)
         slots = self.insertion.slots(incoming)
         self.seen += len(slots)
+        if max(slots) < 0:
+            return slots
+        self._outside = None
         first, top = slots[0], slots[0] + len(slots)
         if first >= 0 and slots == list(range(first, top)):
             self.table.put_run(first, top, rows)
             self._groups.put_run(first, top, {"group": groups})
             self.sampling.added(slots)
-        elif max(slots) >= 0:
+        else:
             taken = {slot: row for row, slot in enumerate(slots) if slot >= 0}
             slots = [slot if taken.get(slot) == row else -1 for row, slot in enumerate(slots)]
             into, which = list(taken), list(taken.values())
@@ -127,7 +131,10 @@ class ReplayBuffer:
         """The slots of all rows but those of one group, in ascending order."""
         if not len(self):
             return torch.empty(0, dtype=torch.int64)
-        return (self._groups.columns["group"][: len(self)] != group).nonzero()[:, 0]
+        if self._outside is None or self._outside[0] != group:
+            held = self._groups.columns["group"][: len(self)]
+            self._outside = group, (held != group).nonzero()[:, 0]
+        return self._outside[1]
 
     def members(self) -> dict[int, Tensor]:
         """The slots of each group, both in ascending order."""
@@ -166,6 +173,7 @@ class ReplayBuffer:
             )
         self.table.load_state(state["table"])
         self._groups.load_state(state["groups"])
+        self._outside = None
         self.seen = int(state["seen"])
         self.insertion.load_state(state["insertion"])
         self.sampling.load_state(state["sampling"])

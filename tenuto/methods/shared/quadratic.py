@@ -39,14 +39,18 @@ class Quadratic:
         if not self._acting:
             return None
         anchors = [self.anchor[name] for name in params]
-        known = [_known(p, anchor) for p, anchor in zip(params.values(), anchors, strict=True)]
+        weights = list(params.values())
+        grown = [p.shape for p in weights] != [anchor.shape for anchor in anchors]
+        known = [_known(p, anchor) for p, anchor in zip(weights, anchors, strict=True)] if grown else weights
         pulls = torch._foreach_sub(known, anchors)
         acting = [self._acting[name] for name in params]
         if onto is None:
             torch._foreach_mul_(pulls, acting)
             return {name: trees.fit(pull, p) for (name, p), pull in zip(params.items(), pulls, strict=True)}
         for pull, hold, grad in zip(pulls, acting, onto.values(), strict=True):
-            torch.addcmul(_known(grad, pull), pull, hold, out=pull)
+            torch.addcmul(_known(grad, pull) if grown else grad, pull, hold, out=pull)
+        if not grown:
+            return trees.like(onto, pulls)
         return {
             name: pull if pull.shape == grad.shape else torch.cat([pull, grad[len(pull) :]])
             for (name, grad), pull in zip(onto.items(), pulls, strict=True)

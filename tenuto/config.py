@@ -73,7 +73,7 @@ class _Settings:
 
 
 READINGS = ("error", "loss")
-ANSWERS = ("consolidate", "passes", "replay")
+ANSWERS = ("consolidate", "renew", "passes", "replay")
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)

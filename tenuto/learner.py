@@ -119,8 +119,12 @@ class Learner(Predictor):
         if self.memory is not None:
             slots = keep(self.memory, self.recipe, self._objective, self.body, fresh, last, number)
         drifts = () if self.watch is None else self.watch.see(trace, len(fresh), self.task)
-        if drifts and self.watch is not None and self.watch.consolidates:
-            self.context.close(self.body, self._objective, self.counters)
+        if drifts and self.watch is not None:
+            if self.watch.answers("consolidate"):
+                self.context.close(self.body, self._objective, self.counters)
+            if self.watch.answers("renew") and self.memory is not None:
+                self.memory.clear()
+                slots = [-1] * len(fresh)
         return trace.handed(slots, drifts)
 
     def _turn(self, batch: Batch, undo: list[Callable[[], None]]) -> None:

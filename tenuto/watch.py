@@ -1,8 +1,8 @@
 """The watch over the stream: a detector reads how fresh rows were answered, and its reports are answered too.
 
 What it reads is measured before the rows are learned, so that a model that fits them afterwards hides
-nothing. Where they rose the learner may close its context, and for some steps make more passes over each
-batch or replay more: what a moved stream asks for, while it is new. That they fell is no more than learning.
+nothing. Where they rose the learner may close its context, let go of what it remembered, and for some steps
+make more passes over each batch or replay more. That they fell is no more than learning.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Watch:
         config: names the detector, what it reads, the answers, and how many steps they last.
 
     >>> watch = Watch(OnlineLearnerConfig(drift="ddm", drift_answers=("passes",)))
-    >>> watch.passes(2), watch.replay_ratio(0.5), watch.consolidates
+    >>> watch.passes(2), watch.replay_ratio(0.5), watch.answers("renew")
     (2, 0.5, False)
     """
 
@@ -38,10 +38,9 @@ class Watch:
             raise ConfigError(f"detector {config.drift} reads {self._detector.reads}, not a row's {what}")
         self._left = 0
 
-    @property
-    def consolidates(self) -> bool:
-        """Does a report close the context?"""
-        return "consolidate" in self._answers
+    def answers(self, answer: str) -> bool:
+        """Is this one of the answers to a report?"""
+        return answer in self._answers
 
     def passes(self, asked: int) -> int:
         """Updates per batch: as many as asked for, three times that while an answer lasts."""

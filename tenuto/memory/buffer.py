@@ -41,14 +41,20 @@ class ReplayBuffer:
         self, *, capacity: int | None, insertion: str = "reservoir", sampling: str = "uniform", seed: int = 0
     ) -> None:
         self.capacity = capacity
-        self.table = Table(capacity, fill={"weights": 1.0})
-        self._groups = Table(capacity)
-        self._outside: tuple[int, Tensor] | None = None
         self.policies = [insertion, sampling]
-        self.insertion = _insertion(insertion, capacity, seed)
-        self.sampling = _sampling(sampling, seed)
+        self._seed = seed
+        self.clear()
         self.needs = self.sampling.needs | self.insertion.needs
         """What its policies must be told of replayed rows, or be given with fresh ones."""
+
+    def clear(self) -> None:
+        """Let go of every row; the next one is the first."""
+        insertion, sampling = self.policies
+        self.table = Table(self.capacity, fill={"weights": 1.0})
+        self._groups = Table(self.capacity)
+        self._outside: tuple[int, Tensor] | None = None
+        self.insertion = _insertion(insertion, self.capacity, self._seed)
+        self.sampling = _sampling(sampling, self._seed)
         self.seen = 0
 
     def __len__(self) -> int:

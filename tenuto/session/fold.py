@@ -94,6 +94,7 @@ class Fold:
         if not trace.verdict.keeps:
             verdict = f"{trace.verdict.ruling}: {trace.verdict.reason}"
             return Step(k=self.k, first_seq=first, last_seq=last, rows=0, verdict=verdict)
+        replayed = self._replayed(trace.batch)
         self._trace(entries, trace)
         right = learner.task.right(trace.estimate.outputs[:n], trace.batch.targets[:n])
         return Step(
@@ -101,7 +102,7 @@ class Fold:
             first_seq=first,
             last_seq=last,
             rows=n,
-            replayed=self._replayed(trace.batch),
+            replayed=replayed,
             lr=learner.config.learning_rate,
             loss=trace.loss,
             correct=None if right is None else sum(right),
@@ -133,6 +134,9 @@ class Fold:
         return Step(k=self.k, first_seq=entry.seq, last_seq=entry.seq, rows=0, verdict=entry.kind)
 
     def _trace(self, entries: list[Entry], trace: Trace) -> None:
+        held = 0 if self.learner.memory is None else len(self.learner.memory)
+        self.changed.update(dict.fromkeys(range(held, len(self._origin))))
+        del self._origin[held:]
         for entry, slot in zip(entries, trace.slots or (), strict=bool(trace.slots)):
             if slot >= 0:
                 self._origin.extend([0] * (slot + 1 - len(self._origin)))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from array import array
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from tenuto import Batch, Learner, OnlineLearnerConfig, Session, open_stream
+from tenuto import Batch, Learner, OnlineLearnerConfig, ReplayBuffer, Session, open_stream, trees
 from tenuto.errors import ConfigError, StateError
 from tests.contract.checks import resumes_at_every_step
 from tests.contract.walks import WALK, maker, numbers
@@ -18,6 +19,7 @@ ANSWERS: list[dict[str, Any]] = [
     {"drift": "adwin", "drift_on": "loss"},
     {"drift": "page_hinkley", "drift_answers": ("passes", "replay"), "drift_steps": 2},
     {"drift": "kl", "drift_answers": ()},
+    {"drift": "page_hinkley", "drift_on": "loss", "drift_answers": ("renew", "passes")},
 ]
 
 
@@ -67,20 +69,61 @@ def test_answers_last_as_long_as_they_should() -> None:
     assert replayed[first : first + 5] == [8, 24, 24, 24, 8]
 
 
-def test_what_was_found_is_in_the_ledger(tmp_path: Path) -> None:
+def written(folder: Path) -> Path:
+    """The stream as a file."""
+    path = folder / "rows.jsonl"
     rows = [
         {"input": x.tolist(), "target": int(y)}
         for batch in stream(240)
         for x, y in zip(batch.inputs, batch.targets, strict=True)
     ]
-    config = OnlineLearnerConfig(classes=(0, 1), learning_rate=0.1, drift="adwin", batch_size=8)
-    path = tmp_path / "rows.jsonl"
     path.write_text("".join(json.dumps(row) + "\n" for row in rows))
-    with Session(tmp_path / "home", config=config) as session:
-        session.learn(open_stream(path))
-        verdicts = session.home.ledger.verdicts()
+    return path
+
+
+@pytest.mark.parametrize("answer", ["consolidate", "renew"])
+def test_what_was_found_is_in_the_ledger(tmp_path: Path, answer: str) -> None:
+    config = OnlineLearnerConfig(
+        classes=(0, 1),
+        learning_rate=0.1,
+        drift="adwin",
+        drift_answers=(answer,),
+        batch_size=8,
+        memory_size=900,
+    )
+    with Session(tmp_path / "home", config=config, settings={"snapshot_every": 50}) as session:
+        session.learn(open_stream(written(tmp_path)))
+        verdicts, steps = session.home.ledger.verdicts(), list(session.home.ledger.steps())
+        digest, held = session.learner.digest(), session.fold.memory
     assert verdicts["drift: adwin"] >= 1
-    assert sum(verdicts.values()) == 240
+    assert sum(verdicts.values()) == len(steps) == 240
+    found = [step.first_seq for step in steps if step.verdict != "keep"]
+    assert min(held.values()) > found[-1] if answer == "renew" else min(held.values()) < found[0]
+    with Session(tmp_path / "home") as session:
+        assert session.learner.digest() == digest
+        assert session.home.ledger.memory() == held
+
+
+def test_replayed_rows_are_told_by_what_lay_in_their_slots_then(tmp_path: Path) -> None:
+    """A slot that is replayed and overwritten in one step held an earlier row when it was replayed."""
+    config = OnlineLearnerConfig(classes=(0, 1), batch_size=8, memory_size=2, insertion="fifo")
+    with Session(tmp_path / "home", config=config) as session:
+        session.learn(open_stream(written(tmp_path)))
+        steps = list(session.home.ledger.steps())
+    assert any(step.replayed for step in steps)
+    for step in steps:
+        assert all(seq < step.first_seq for seq in array("q", step.replayed))
+
+
+def test_a_memory_that_is_cleared_is_as_new() -> None:
+    one, other = (ReplayBuffer(capacity=3, insertion="class_balanced", seed=1) for _ in range(2))
+    rows = {"inputs": torch.arange(8.0)[:, None], "targets": torch.arange(8) % 2}
+    one.add(rows["targets"], rows)
+    one.clear()
+    assert len(one) == 0
+    for memory in (one, other):
+        memory.add(rows["targets"].flip(0), {name: column.flip(0) for name, column in rows.items()})
+    assert trees.digest(one.state()) == trees.digest(other.state())
 
 
 def test_a_state_of_a_learner_that_watches_otherwise_is_refused() -> None:
@@ -97,7 +140,7 @@ def test_a_state_of_a_learner_that_watches_otherwise_is_refused() -> None:
         ({"drift": "adwim"}, "adwin"),
         ({"drift": "ddm", "drift_on": "loss"}, "ddm reads errors, not a row's loss"),
         ({"drift": "projected"}, "projected reads vectors"),
-        ({"drift_answers": ("sleep",)}, "consolidate, passes, replay"),
+        ({"drift_answers": ("sleep",)}, "consolidate, renew, passes, replay"),
     ],
 )
 def test_bad_settings_are_refused(settings: dict[str, Any], named: str) -> None:

@@ -10,7 +10,7 @@ from benchmarks.common import data
 from tenuto.errors import ConfigError
 
 ALWAYS = ("step_cost", "fisher_cost", "method_cost", "memory_flat", "priorities", "status", "drift")
-ON_MNIST = ("journal_cost", "split_mnist", "pmnist_cost", "transfer")
+ON_MNIST = ("journal_cost", "split_mnist", "pmnist_cost", "transfer", "streams")
 
 
 def main() -> int:

@@ -2,9 +2,9 @@
 
 Elec2 (45,311 half-hours of an electricity market, one row at a time) and MNIST's digits that turn, by leaps
 of a random angle every 1,000 of 10,000 rows, or steadily once around (batches of 10). Every row is answered
-before it is learned. The learner is `OnlineLearnerConfig.fast()` with ER and the default network; `acting` has
-DDM read its errors and answers a rise with a new memory and more passes, which of four detectors and three
-answers served best on seeds 100 and 101 and on the first 10,000 rows of Elec2. River's learners are as they come.
+before it is learned. The learner is `OnlineLearnerConfig.fast()` with ER and the default network; `acting`
+has DDM read its errors and answers a rise with a new memory and more passes, which of four detectors and
+three answers served best on seeds 100 and 101 and on the first 10,000 rows of Elec2. River comes as it is.
 
     python -m benchmarks.streams [--seeds N] [--rows N] [--json]
 """

@@ -1,0 +1,167 @@
+"""The consolidation scheduler: when should a learner rest? After rows, time, quiet or drift.
+
+It only tells; whoever asks consolidates, writing what a clock decided down before it acts (a session's
+`consolidate` does), so that a replay needs no clock. It reads none itself: it is told the time, in seconds.
+
+A clock may jump. Where it steps back, every moment that is remembered steps back with it, so that time
+spent stays spent and nothing waits for a future that was a mistake; where it leaps ahead, one rest is due,
+not many.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from msgspec import Struct
+
+from tenuto.config import Limits, check
+from tenuto.reports import DriftReport
+from tenuto.types import State
+
+DAY = 86400.0
+Cause = Literal["drift", "rows", "hour", "clock", "idle"]
+
+
+class Reason(Struct, frozen=True, kw_only=True):
+    """Why a consolidation is due: the cause, and what was found in words.
+
+    >>> Reason(cause="rows", found="1,000 rows were learned").cause
+    'rows'
+    """
+
+    cause: Cause
+    found: str
+
+
+class ConsolidationScheduler:
+    """Says when a consolidation is due; nothing but a drift makes one due where no row came since the last.
+
+    Args:
+        rows: after so many rows.
+        seconds: so long after the last one.
+        hour: once a day, when the clock passes this hour; in [0, 24), UTC.
+        idle: when no row came for so many seconds.
+        drifts: after so many reports of a drift that made things worse.
+
+    Raises:
+        ConfigError: one of them is out of bounds.
+
+    >>> scheduler = ConsolidationScheduler(rows=100, idle=60.0)
+    >>> scheduler.seen(30, now=0.0)
+    >>> scheduler.due(now=59.0)
+    >>> scheduler.due(now=60.0)
+    Reason(cause='idle', found='no row came for 60 s')
+    >>> scheduler.rested(now=61.0)
+    >>> scheduler.due(now=500.0)
+    >>> scheduler.seen(100, now=501.0)
+    >>> scheduler.due(now=501.0)
+    Reason(cause='rows', found='100 rows were learned')
+    """
+
+    def __init__(
+        self,
+        *,
+        rows: int | None = None,
+        seconds: float | None = None,
+        hour: float | None = None,
+        idle: float | None = None,
+        drifts: int | None = None,
+    ) -> None:
+        check("rows", rows, int | None, Limits(low=1))
+        check("seconds", seconds, float | None, Limits(low=1e-3))
+        check("hour", hour, float | None, Limits(low=0.0, high=24 - 1e-9))
+        check("idle", idle, float | None, Limits(low=1e-3))
+        check("drifts", drifts, int | None, Limits(low=1))
+        self._every, self._seconds, self._hour, self._idle, self._after = rows, seconds, hour, idle, drifts
+        self._now: float | None = None
+        self._rested = self._row = 0.0
+        self._struck: float | None = None
+        self._strikes = False
+        self._rows = self._drifts = 0
+        self._reason = ""
+
+    def seen(self, rows: int, now: float) -> None:
+        """So many rows were learned. Raises ConfigError for a negative count or a time that is no number."""
+        check("rows", rows, int, Limits(low=0))
+        self._tell(now)
+        if rows:
+            self._rows += rows
+            self._row = float(now)
+
+    def drifted(self, report: DriftReport) -> None:
+        """A detector reported; that errors fell is no more than learning, and does not count."""
+        if report.rises is not False:
+            self._drifts += 1
+            self._reason = report.reason
+
+    def due(self, now: float) -> Reason | None:
+        """Why a consolidation is due, or None; it stays due until `rested`."""
+        self._tell(now)
+        rested, row = now - self._rested, now - self._row
+        if self._after is not None and self._drifts >= self._after:
+            return Reason(cause="drift", found=self._reason)
+        if not self._rows:
+            return None
+        if self._every is not None and self._rows >= self._every:
+            return Reason(cause="rows", found=f"{self._rows:,} rows were learned")
+        if self._strikes:
+            return Reason(cause="hour", found=f"the clock passed {self._hour:g} h")
+        if self._seconds is not None and rested >= self._seconds:
+            return Reason(cause="clock", found=f"the last one was {rested:,.0f} s ago")
+        if self._idle is not None and row >= self._idle:
+            return Reason(cause="idle", found=f"no row came for {row:,.0f} s")
+        return None
+
+    def rested(self, now: float) -> None:
+        """A consolidation was made, whoever asked for it: rows, reports and time count anew."""
+        self._tell(now)
+        self._rows = self._drifts = 0
+        self._rested = float(now)
+        self._strikes = False
+
+    def _tell(self, now: float) -> None:
+        """Take the time. A clock that went back takes every remembered moment with it."""
+        check("now", now, float, Limits())
+        before, self._now = self._now, float(now)
+        if before is None:
+            self._rested = self._row = self._now
+        elif self._now < before:
+            back = self._now - before
+            self._rested += back
+            self._row += back
+            self._struck = None if self._struck is None else self._struck + back
+        elif self._hour is not None and self._day(self._now) > self._day(before):
+            if self._struck is None or self._now - self._struck >= DAY / 2:
+                self._strikes = True
+            self._struck = self._now
+
+    def _day(self, now: float) -> float:
+        """The number of the day that begins at the hour. Within half a day the same hour strikes once."""
+        return (now - (self._hour or 0.0) * 3600) // DAY
+
+    def state(self) -> State:
+        """What was told since the last consolidation, and when."""
+        return {
+            "now": self._now,
+            "rested": self._rested,
+            "row": self._row,
+            "struck": self._struck,
+            "strikes": self._strikes,
+            "rows": self._rows,
+            "drifts": self._drifts,
+            "reason": self._reason,
+        }
+
+    def load_state(self, state: State) -> None:
+        """Take what was told to another one."""
+        for name, value in {name: state[name] for name in self.state()}.items():
+            setattr(self, f"_{name}", value)
+
+
+def crosses(every: int | None, before: int, rows: int) -> bool:
+    """Does a stream of `before` rows pass a multiple of `every` with these ones? Never where that is None.
+
+    >>> [crosses(10, before, 4) for before in range(0, 24, 4)]
+    [False, False, True, False, True, False]
+    """
+    return every is not None and (before + rows) // every > before // every

@@ -19,6 +19,7 @@ from tenuto.config import OnlineLearnerConfig
 from tenuto.context import Context
 from tenuto.counters import Counters
 from tenuto.errors import ConfigError, StateError
+from tenuto.eviction import spared, spread
 from tenuto.methods.shared.objective import Composed
 from tenuto.models.inputs import stack
 from tenuto.oracle import Oracle
@@ -78,8 +79,6 @@ class Learner(Predictor):
         self.oracle = Oracle(body, self._objective, self.memory, self.counters, self.config.seed)
         self._origin = trees.copy(body.state()) if self.recipe.restart else {}
 
-    # The step ------------------------------------------------------------------------------
-
     def learn_one(self, example: OnlineExample) -> Trace:
         """Learn one row: a batch of one."""
         return self.learn_batch(stack([example]))
@@ -88,7 +87,8 @@ class Learner(Predictor):
         """Learn n rows in one joined update (or `passes` of them, until one is refused).
 
         The trace is that of the first pass, so that its outputs are those of a model yet to learn the rows.
-        Where the first update is refused, nothing but the count of refused rows has changed.
+        Where the first update is refused, nothing but the count of refused rows has changed; where a guard
+        evicts some rows, the others are learned without them.
 
         Raises:
             ExampleError: a row's shape, values or label cannot be learned; nothing has changed.
@@ -98,14 +98,14 @@ class Learner(Predictor):
         try:
             self._turn(batch, undo)
             fresh = self._admit(rows, undo)
-            trace = self._step(self._recall(fresh))
+            fresh, trace, left = spared(lambda rows: self._step(self._recall(rows)), fresh)
             if trace.verdict.keeps:
                 undo.clear()
         finally:
             for take_back in reversed(undo):
                 take_back()
         if not trace.verdict.keeps:
-            self.counters.refused += len(fresh)
+            self.counters.refused += len(rows)
             return trace
         last, passes = trace, self.config.passes
         for _ in range(1, passes if self.watch is None else self.watch.passes(passes)):
@@ -113,19 +113,22 @@ class Learner(Predictor):
             if not again.verdict.keeps:
                 break
             last = again
-        self.counters.learned(len(fresh), batch.domains, trace.estimate.loss)
-        self.context.note(fresh, batch.domains)
+        domains = None if batch.domains is None else [batch.domains[row] for row in left]
+        self.counters.refused += len(rows) - len(left)
+        self.counters.learned(len(left), domains, trace.estimate.loss)
+        self.context.note(fresh, domains)
         slots, number = None, self.counters.consolidations
         if self.memory is not None:
             slots = keep(self.memory, self.recipe, self._objective, self.body, fresh, last, number)
+            slots = spread(slots, left, len(rows)) if len(left) < len(rows) else slots
         drifts = () if self.watch is None else self.watch.see(trace, len(fresh), self.task)
         if drifts and self.watch is not None:
             if self.watch.answers("consolidate"):
                 self.context.close(self.body, self._objective, self.counters)
             if self.watch.answers("renew") and self.memory is not None:
                 self.memory.clear()
-                slots = [-1] * len(fresh)
-        return trace.handed(slots, drifts)
+                slots = [-1] * len(rows)
+        return trace.handed(slots, drifts, left)
 
     def _turn(self, batch: Batch, undo: list[Callable[[], None]]) -> None:
         """Close the context where the rows open another one; `undo` gains what takes that back."""
@@ -216,8 +219,6 @@ class Learner(Predictor):
         self.context.close(self.body, self._objective, self.counters)
         number, parts = self.counters.consolidations, tuple(self.context.parts)
         return ConsolidationReport(number=number, parts=parts, updates=self.counters.steps - before)
-
-    # Counters ----------------------------------------------------------------------------------
 
     @property
     def steps(self) -> int:

@@ -204,6 +204,7 @@ class Trace(Struct, frozen=True, eq=False):
         verdict: whether it was committed.
         slots: the memory slot given to each fresh row, or -1; None without a memory.
         drifts: what the watch over the stream found in its fresh rows.
+        left: the numbers of the given rows that were learned, first in `batch`; a guard evicted the others.
         params: the parameters before the update, by name.
 
     >>> from tenuto import Learner
@@ -219,6 +220,7 @@ class Trace(Struct, frozen=True, eq=False):
     verdict: Verdict = KEEP
     slots: list[int] | None = None
     drifts: tuple[DriftReport, ...] = ()
+    left: Sequence[int] = ()
     params: dict[str, Tensor] = field(default_factory=dict)
 
     def judged(self, verdict: Verdict) -> Trace:
@@ -226,9 +228,11 @@ class Trace(Struct, frozen=True, eq=False):
         update = Update(self.update.tree, self.update.scale * verdict.scale, self.update.linear)
         return Trace(self.step, self.batch, self.estimate, update, verdict)
 
-    def handed(self, slots: list[int] | None, drifts: tuple[DriftReport, ...] = ()) -> Trace:
-        """The same step as handed back with the memory slots its fresh rows were given, and drifts found."""
-        return Trace(self.step, self.batch, self.estimate.spent(), _SPENT, self.verdict, slots, drifts)
+    def handed(
+        self, slots: list[int] | None, drifts: tuple[DriftReport, ...] = (), left: Sequence[int] = ()
+    ) -> Trace:
+        """The same step as handed back: with memory slots, drifts found, and the rows that were learned."""
+        return Trace(self.step, self.batch, self.estimate.spent(), _SPENT, self.verdict, slots, drifts, left)
 
     @property
     def loss(self) -> float:

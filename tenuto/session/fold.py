@@ -13,6 +13,7 @@ from array import array
 from collections.abc import Mapping
 from typing import Any
 
+import msgspec
 import torch
 
 import tenuto
@@ -84,11 +85,11 @@ class Fold:
                 return other
 
     def _learn(self, entries: list[Entry]) -> Step:
-        learner, n = self.learner, len(entries)
+        learner = self.learner
         first, last = entries[0].seq, entries[-1].seq
         self.k += 1
         try:
-            trace = learner.learn_batch(self._batch(entries))
+            trace = learner.learn_batch(self._sent(entries))
         except ExampleError as error:
             return Step(k=self.k, first_seq=first, last_seq=last, rows=0, verdict=f"refused: {error}")
         if not trace.verdict.keeps:
@@ -96,6 +97,7 @@ class Fold:
             return Step(k=self.k, first_seq=first, last_seq=last, rows=0, verdict=verdict)
         replayed = self._replayed(trace.batch)
         self._trace(entries, trace)
+        n = len(trace.left)
         right = learner.task.right(trace.estimate.outputs[:n], trace.batch.targets[:n])
         return Step(
             k=self.k,
@@ -106,8 +108,13 @@ class Fold:
             lr=learner.config.learning_rate,
             loss=trace.loss,
             correct=None if right is None else sum(right),
-            verdict=f"drift: {trace.drifts[0].detector}" if trace.drifts else "keep",
+            verdict=_told(trace, len(entries)),
         )
+
+    def _sent(self, entries: list[Entry]) -> Batch:
+        """The entries as a batch that says who sent them, where that is known."""
+        batch, senders = self._batch(entries), [entry.principal for entry in entries]
+        return msgspec.structs.replace(batch, principals=senders) if any(senders) else batch
 
     def _batch(self, entries: list[Entry]) -> Batch:
         """The entries side by side, out of a block decoded with what comes next where they can be."""
@@ -145,6 +152,13 @@ class Fold:
     def _replayed(self, batch: Batch) -> bytes:
         slots = (slot for draw in batch.draws.values() for slot in draw.slots.tolist())
         return array("q", (self._origin[slot] for slot in slots)).tobytes()
+
+
+def _told(trace: Trace, given: int) -> str:
+    """The verdict of a step that was kept: a drift that was found, or rows that were evicted."""
+    if trace.drifts:
+        return f"drift: {trace.drifts[0].detector}"
+    return "keep" if len(trace.left) == given else f"evict: {given - len(trace.left)} of {given} rows"
 
 
 def environment() -> dict[str, Any]:

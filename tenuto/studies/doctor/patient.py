@@ -20,10 +20,12 @@ from tenuto.store.agenda import Cursor
 from tenuto.store.home import Home
 from tenuto.streams.encoding import collate
 from tenuto.trees import Tree
-from tenuto.types import Batch
+from tenuto.types import Batch, Ruling
 
 RECENT = 256
 """Newest rows looked at."""
+
+_REFUSALS = tuple(ruling.value for ruling in Ruling if ruling is not Ruling.KEEP)
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -78,7 +80,7 @@ class Patient:
             learner=fold.learner,
             recent=_newest(home, fold.cursor, regression=fold.learner.config.task == "regression"),
             losses=[step.loss for step in steps if step.loss is not None],
-            refused=sum(step.verdict.startswith("reject") for step in steps if step.verdict),
+            refused=sum(step.verdict.startswith(_REFUSALS) and not step.rows for step in steps),
             used=survey.disk(home.path),
             retention=any(
                 settings.get(name) is not None for name in ("journal_max_age", "journal_max_bytes")

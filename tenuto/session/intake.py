@@ -40,13 +40,15 @@ class Intake:
         rows: list[Row] = []
         refused: list[Refused] = []
         raw = iter(chunk.raw or ())
-        for offset, row in enumerate(chunk.rows, start=chunk.offset):
+        for place, (offset, row) in enumerate(
+            zip(chunk.offsets, chunk.rows, strict=True), start=chunk.offset
+        ):
             try:
                 rows.append(self._row(row, chunk.source, offset))
             except ExampleError as error:
                 text = next(raw, b"") if isinstance(row, MalformedRow) else _written(row)
                 if strict:
-                    self._append(chunk.source, offset, fingerprint, rows, refused)
+                    self._append(chunk.source, place, fingerprint, rows, refused)
                     raise
                 id = None if isinstance(row, MalformedRow) else row.id
                 refused.append(Refused(body=text, id=id, source_offset=offset, reason=str(error)))
@@ -62,7 +64,7 @@ class Intake:
         if not part.continues(known.fingerprint):
             raise StreamError(
                 f"{part.name} is not the source this home has read {known.offset} rows of: its beginning "
-                "changed; give the new one a name of its own with --source"
+                "changed, or the order of its rows; give the new one a name of its own with --source"
             )
         return known.offset
 

@@ -10,12 +10,23 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tenuto.streams.curriculum import paced
     from tenuto.streams.opening import FORMATS, open_stream
+    from tenuto.streams.pacing import Backlog, LevelUp, Pacing
     from tenuto.streams.source import Chunk, Stream
 
-_HOMES = {"FORMATS": "opening", "open_stream": "opening", "Chunk": "source", "Stream": "source"}
+_HOMES = {
+    "FORMATS": "opening",
+    "open_stream": "opening",
+    "Chunk": "source",
+    "Stream": "source",
+    "paced": "curriculum",
+    "Backlog": "pacing",
+    "LevelUp": "pacing",
+    "Pacing": "pacing",
+}
 
-__all__ = ["FORMATS", "Chunk", "Stream", "open_stream"]
+__all__ = ["FORMATS", "Backlog", "Chunk", "LevelUp", "Pacing", "Stream", "open_stream", "paced"]
 
 
 def __getattr__(name: str) -> Any:

@@ -13,7 +13,7 @@ import stat
 import sys
 import zlib
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from io import BufferedReader
@@ -36,13 +36,14 @@ BROKEN = (EOFError, zlib.error, OSError)
 
 @dataclass(frozen=True, slots=True)
 class Chunk:
-    """Consecutive rows of one source.
+    """Rows of one source that follow one another as it is read.
 
     Args:
         source: the name of the source.
-        offset: the offset of the first row.
+        offset: how many rows of the source are read before the first.
         rows: examples, and a MalformedRow in the place of each row that could not be read.
         raw: the text of the malformed rows, in their order; None where there is none.
+        order: the own offset of each row, where a curriculum changed their order.
 
     >>> Chunk("a.jsonl", 8, [OnlineExample(input=[1.0], target=0)]).end
     9
@@ -52,6 +53,7 @@ class Chunk:
     offset: int
     rows: list[Row]
     raw: list[bytes] | None = None
+    order: list[int] | None = None
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -61,9 +63,17 @@ class Chunk:
         """The offset after the last row: where a later read goes on."""
         return self.offset + len(self.rows)
 
+    @property
+    def offsets(self) -> Sequence[int]:
+        """The own offset of each row, which names it."""
+        return range(self.offset, self.end) if self.order is None else self.order
+
     def after(self, rows: int) -> Chunk:
         """The same rows behind so many others of the source."""
-        return replace(self, offset=self.offset + rows) if rows else self
+        if not rows:
+            return self
+        order = None if self.order is None else [own + rows for own in self.order]
+        return replace(self, offset=self.offset + rows, order=order)
 
 
 class Stream(Protocol):

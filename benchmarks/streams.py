@@ -3,8 +3,9 @@
 Elec2 (45,311 half-hours of an electricity market, one row at a time) and MNIST's digits that turn, by leaps
 of a random angle every 1,000 of 10,000 rows, or steadily once around (batches of 10). Every row is answered
 before it is learned. The learner is `OnlineLearnerConfig.fast()` with ER and the default network; `acting`
-has DDM read its errors and answers a rise with a new memory and more passes, which of four detectors and
-three answers served best on seeds 100 and 101 and on the first 10,000 rows of Elec2. River comes as it is.
+has DDM and Page-Hinkley read its errors and answers a rise with a new memory and more passes, which of five
+choices of detectors and three answers served best on seeds 100 and 101 and on the first 10,000 rows of Elec2.
+River's learners come as they are.
 
     python -m benchmarks.streams [--seeds N] [--rows N] [--json]
 """
@@ -27,7 +28,7 @@ from tenuto import Batch, Learner, OnlineLearnerConfig
 from tenuto.evaluation.intervals import interval, paired_interval
 from tenuto.studies.papers.streams import Digits, turn
 
-ACTING = {"drift": "ddm", "drift_answers": ("renew", "passes")}
+ACTING = {"drift": "ddm+page_hinkley", "drift_answers": ("renew", "passes")}
 TURNED, LEAP, STEADY = 10_000, 1000, 50
 """Rows of the digits, between two leaps, and between two steps of a steady turn."""
 Stream = list[tuple[Tensor, Tensor]]

@@ -117,7 +117,9 @@ class OnlineLearnerConfig(_Settings):
         "domain", "what ends a context beside `consolidate`: a change of domain", choices=("domain", "none")
     )
     guard: str = _setting("finite", "what an update must pass: a guard's name")
-    drift: str | None = _setting(None, "what watches the stream: a detector's name; None: nothing")
+    drift: str | None = _setting(
+        None, "what watches the stream: detectors' names, joined by +; None: nothing"
+    )
     drift_on: str = _setting(
         "error", "read of fresh rows yet to be learned; a regression's error is its loss", choices=READINGS
     )

@@ -1,6 +1,6 @@
-"""The watch over the stream: a detector reads how fresh rows were answered, and its reports are answered too.
+"""The watch over the stream: detectors read how fresh rows were answered, and their reports are answered too.
 
-What it reads is measured before the rows are learned, so that a model that fits them afterwards hides
+What they read is measured before the rows are learned, so that a model that fits them afterwards hides
 nothing. Where they rose the learner may close its context, let go of what it remembered, and for some steps
 make more passes over each batch or replay more. That they fell is no more than learning.
 """
@@ -18,10 +18,10 @@ from tenuto.types import State, Trace
 
 
 class Watch:
-    """A detector, and what its last report still changes.
+    """One detector, or several joined by "+", and what the last report still changes.
 
     Args:
-        config: names the detector, what it reads, the answers, and how many steps they last.
+        config: names the detectors, what they read, the answers, and how many steps these last.
 
     >>> watch = Watch(OnlineLearnerConfig(drift="ddm", drift_answers=("passes",)))
     >>> watch.passes(2), watch.replay_ratio(0.5), watch.answers("renew")
@@ -32,10 +32,14 @@ class Watch:
         if config.drift is None:
             raise ConfigError("a watch needs the name of a detector in drift")
         self._on, self._answers, self._steps = config.drift_on, config.drift_answers, config.drift_steps
-        self._detector = drift.load(config.drift, seed=config.seed)
+        names = [name.strip() for name in config.drift.split("+")]
+        if len(set(names)) < len(names):
+            raise ConfigError(f"drift {config.drift!r} names a detector twice")
+        self._detectors = {name: drift.load(name, seed=config.seed) for name in names}
         what = "loss" if config.task == "regression" else config.drift_on
-        if self._detector.reads not in ("numbers", f"{what}s"):
-            raise ConfigError(f"detector {config.drift} reads {self._detector.reads}, not a row's {what}")
+        for name, detector in self._detectors.items():
+            if detector.reads not in ("numbers", f"{what}s"):
+                raise ConfigError(f"detector {name} reads {detector.reads}, not a row's {what}")
         self._left = 0
 
     def answers(self, answer: str) -> bool:
@@ -56,19 +60,22 @@ class Watch:
         outputs, targets = trace.estimate.outputs[:rows], trace.batch.targets[:rows]
         right = task.right(outputs, targets) if self._on == "error" else None
         values = task.losses(outputs, targets).tolist() if right is None else [float(not r) for r in right]
-        read = (self._detector.update(value) for value in values if math.isfinite(value))
+        finite = [value for value in values if math.isfinite(value)]
+        read = (detector.update(value) for detector in self._detectors.values() for value in finite)
         found = [report for report in read if report is not None and report.rises is not False]
         if found:
             self._left = self._steps
         return tuple(found)
 
     def state(self) -> State:
-        """The detector's, and for how many steps more its last report is answered."""
-        return {"detector": self._detector.state(), "left": self._left}
+        """The detectors', by name, and for how many steps more the last report is answered."""
+        detectors: State = {name: detector.state() for name, detector in self._detectors.items()}
+        return {"detectors": detectors, "left": self._left}
 
     def load_state(self, state: State) -> None:
         """Take saved ones."""
-        self._detector.load_state(state["detector"])
+        for name, detector in self._detectors.items():
+            detector.load_state(state["detectors"][name])
         self._left = int(state["left"])
 
 

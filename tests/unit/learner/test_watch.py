@@ -18,7 +18,7 @@ from tests.contract.walks import WALK, maker, numbers
 ANSWERS: list[dict[str, Any]] = [
     {"drift": "adwin", "drift_on": "loss"},
     {"drift": "page_hinkley", "drift_answers": ("passes", "replay"), "drift_steps": 2},
-    {"drift": "kl", "drift_answers": ()},
+    {"drift": "kl+adwin", "drift_answers": ()},
     {"drift": "page_hinkley", "drift_on": "loss", "drift_answers": ("renew", "passes")},
 ]
 
@@ -140,6 +140,7 @@ def test_a_state_of_a_learner_that_watches_otherwise_is_refused() -> None:
         ({"drift": "adwim"}, "adwin"),
         ({"drift": "ddm", "drift_on": "loss"}, "ddm reads errors, not a row's loss"),
         ({"drift": "projected"}, "projected reads vectors"),
+        ({"drift": "adwin+adwin"}, "twice"),
         ({"drift_answers": ("sleep",)}, "consolidate, renew, passes, replay"),
     ],
 )

@@ -93,6 +93,16 @@ def opened(context: click.Context, source: str, *, name: str | None = None, labe
     return open_stream(source, name=name, labelled=labelled, **context.meta.get(FIELDS, {}))
 
 
+def paced(stream: Stream, pairs: Sequence[str]) -> Stream:
+    """The stream in the order of a curriculum, paced as the pairs say; an unknown name is refused."""
+    from tenuto import streams
+    from tenuto.parts import check_options
+
+    pacing = assigned(pairs, "--pacing")
+    check_options("a curriculum", streams.Pacing, pacing)
+    return streams.paced(stream, streams.Pacing(**pacing))
+
+
 def settings(context: click.Context) -> tuple[dict[str, Any], dict[str, Any]]:
     """What the options set for the learner and for the session; an unknown name is refused."""
     from tenuto.config import OnlineLearnerConfig, SessionConfig

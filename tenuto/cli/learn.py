@@ -42,6 +42,7 @@ HELD_OUT = 10_000
 @click.option(
     "--from", "snapshot", metavar="SNAPSHOT", help="Go back to this snapshot first: a name or a step."
 )
+@click.option("--holdout", metavar="FILE", help="Rows that are never learned, asked again and again.")
 @click.option("--curriculum", is_flag=True, help="Easy rows of a file first, by the level each has.")
 @click.option(
     "--pacing",
@@ -49,7 +50,6 @@ HELD_OUT = 10_000
     metavar="NAME=VALUE",
     help="Of --curriculum: window, patience, start, power, rows.",
 )
-@click.option("--holdout", metavar="FILE", help="Rows that are never learned, asked again and again.")
 @click.option("--no-flush", is_flag=True, help="Leave an incomplete last batch waiting.")
 @options.as_json
 @click.pass_context
@@ -63,9 +63,9 @@ def command(
     weights: str | None,
     source: str | None,
     snapshot: str | None,
+    holdout: str | None,
     curriculum: bool,
     pacing: tuple[str, ...],
-    holdout: str | None,
     no_flush: bool,
     as_json: bool,
 ) -> int:
@@ -77,11 +77,11 @@ def command(
     """
     learner, kept = options.settings(context)
     chosen = options.assigned(pairs, "--option") or None
+    rows = options.opened(context, stream, name=source)
     if curriculum:
         rows = options.paced(rows, pacing)
     elif pacing:
         raise click.UsageError("--pacing is of a curriculum; give --curriculum too")
-    rows = options.opened(context, stream, name=source)
     asked = None if holdout is None else options.opened(context, holdout)
     from tenuto.cli.shared.learning import settle
     from tenuto.cli.shared.meter import Meter

@@ -28,7 +28,7 @@ from tenuto.randomness import torch_draws
 from tenuto.recall import join, keep, rehearsal, remember
 from tenuto.reports import ConsolidationReport, OnlineLearnerStats
 from tenuto.types import KEEP, Batch, Estimate, OnlineExample, State, Trace
-from tenuto.watch import watch
+from tenuto.watch import Watch
 
 FORMAT = 1
 CHANGEABLE = ("learning_rate", "replay_ratio", "passes")
@@ -67,7 +67,7 @@ class Learner(Predictor):
         self.optimizer = optimizers.make(config, optimizer)
         self.memory = remember(self.recipe, config)
         self.counters = Counters()
-        self.watch = watch(config)
+        self.watch = Watch(config)
         self.context = Context(dict(self.recipe.parts()), self.recipe.context, config.seed)
         self._origin: State = {}
         super().__init__(model, config)
@@ -107,8 +107,8 @@ class Learner(Predictor):
         if not trace.verdict.keeps:
             self.counters.refused += len(rows)
             return trace
-        last, passes = trace, self.config.passes
-        for _ in range(1, passes if self.watch is None else self.watch.passes(passes)):
+        last = trace
+        for _ in range(1, self.watch.passes(self.config.passes)):
             again = self._step(self._recall(fresh))
             if not again.verdict.keeps:
                 break
@@ -121,14 +121,18 @@ class Learner(Predictor):
         if self.memory is not None:
             slots = keep(self.memory, self.recipe, self._objective, self.body, fresh, last, number)
             slots = spread(slots, left, len(rows)) if len(left) < len(rows) else slots
-        drifts = () if self.watch is None else self.watch.see(trace, len(fresh), self.task)
-        if drifts and self.watch is not None:
-            if self.watch.answers("consolidate"):
-                self.context.close(self.body, self._objective, self.counters)
-            if self.watch.answers("renew") and self.memory is not None:
-                self.memory.clear()
-                slots = [-1] * len(rows)
+        if drifts := self.watch.see(trace, len(fresh), self.task):
+            slots = self._answer(slots)
         return trace.handed(slots, drifts, left)
+
+    def _answer(self, slots: list[int] | None) -> list[int] | None:
+        """Do what a drift calls for; the slots of the rows that were just learned, as they are then."""
+        if self.watch.answers("consolidate"):
+            self.context.close(self.body, self._objective, self.counters)
+        if slots is None or self.memory is None or not self.watch.answers("renew"):
+            return slots
+        self.memory.clear()
+        return [-1] * len(slots)
 
     def _turn(self, batch: Batch, undo: list[Callable[[], None]]) -> None:
         """Close the context where the rows open another one; `undo` gains what takes that back."""
@@ -149,9 +153,7 @@ class Learner(Predictor):
         """The fresh rows, and behind them what the method recalls, as the model reads them."""
         counters, joined = self.counters, fresh
         if self.memory is not None:
-            ratio = self.config.replay_ratio
-            if self.watch is not None:
-                ratio = self.watch.replay_ratio(ratio)
+            ratio = self.watch.replay_ratio(self.config.replay_ratio)
             joined = join(
                 fresh, self.memory, self.recipe, ratio=ratio, examples=counters.examples, step=counters.steps
             )
@@ -277,8 +279,7 @@ class Learner(Predictor):
         if self.memory is not None:
             self.memory.load_state(state["memory"])
         self.context.load_state(state["parts"])
-        if self.watch is not None:
-            self.watch.load_state(state["watch"])
+        self.watch.load_state(state.get("watch", {}))
         names = state["model"] if self.recipe.restart and self._body is not None else ()
         self._origin = {name: state["origin"][name].detach().clone() for name in names}
         self.counters.load_state(state["counters"])
@@ -295,5 +296,5 @@ class Learner(Predictor):
             "counters": self.counters.state(),
             "settings": {name: getattr(self.config, name) for name in CHANGEABLE},
             **({"origin": dict(self._origin) if self._body else {}} if self.recipe.restart else {}),
-            **({} if self.watch is None else {"watch": self.watch.state()}),
+            **({"watch": watched} if (watched := self.watch.state()) else {}),
         }

@@ -18,7 +18,7 @@ from tenuto.types import State, Trace
 
 
 class Watch:
-    """One detector, or several joined by "+", and what the last report still changes.
+    """Detectors, joined by "+" in the settings, and what their last report still changes; none: all stays.
 
     Args:
         config: names the detectors, what they read, the answers, and how many steps these last.
@@ -29,10 +29,8 @@ class Watch:
     """
 
     def __init__(self, config: OnlineLearnerConfig) -> None:
-        if config.drift is None:
-            raise ConfigError("a watch needs the name of a detector in drift")
         self._on, self._answers, self._steps = config.drift_on, config.drift_answers, config.drift_steps
-        names = [name.strip() for name in config.drift.split("+")]
+        names = [name.strip() for name in config.drift.split("+")] if config.drift is not None else []
         if len(set(names)) < len(names):
             raise ConfigError(f"drift {config.drift!r} names a detector twice")
         self._detectors = {name: drift.load(name, seed=config.seed) for name in names}
@@ -56,6 +54,8 @@ class Watch:
 
     def see(self, trace: Trace, rows: int, task: Task) -> tuple[DriftReport, ...]:
         """Read how the first `rows` rows of a committed step were answered; the drifts that made it worse."""
+        if not self._detectors:
+            return ()
         self._left = max(self._left - 1, 0)
         outputs, targets = trace.estimate.outputs[:rows], trace.batch.targets[:rows]
         right = task.right(outputs, targets) if self._on == "error" else None
@@ -68,17 +68,16 @@ class Watch:
         return tuple(found)
 
     def state(self) -> State:
-        """The detectors', by name, and for how many steps more the last report is answered."""
+        """The detectors', by name, and for how long the last report is answered; {} without any."""
+        if not self._detectors:
+            return {}
         detectors: State = {name: detector.state() for name, detector in self._detectors.items()}
         return {"detectors": detectors, "left": self._left}
 
     def load_state(self, state: State) -> None:
         """Take saved ones."""
+        if not self._detectors:
+            return
         for name, detector in self._detectors.items():
             detector.load_state(state["detectors"][name])
         self._left = int(state["left"])
-
-
-def watch(config: OnlineLearnerConfig) -> Watch | None:
-    """The watch these settings ask for; None where they name no detector."""
-    return None if config.drift is None else Watch(config)

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from tenuto.session import Progress
     from tenuto.store.records import Step
     from tenuto.streams import Stream
-    from tenuto.types import Batch
 
 REASONS = 3
 COMMIT = 2.0
@@ -83,7 +82,7 @@ def command(
     elif pacing:
         raise click.UsageError("--pacing is of a curriculum; give --curriculum too")
     asked = None if holdout is None else options.opened(context, holdout)
-    from tenuto.cli.shared.learning import settle
+    from tenuto.cli.shared.learning import batch, settle
     from tenuto.cli.shared.meter import Meter
     from tenuto.session import Session
 
@@ -94,7 +93,7 @@ def command(
         if snapshot is not None:
             session.reset(snapshot)
         known = survey.quarantine(session.home, 1)
-        meter = Meter(session, None if asked is None else _batch(asked))
+        meter = Meter(session, None if asked is None else batch(asked, HELD_OUT))
         fault, stopped = _learn(meter, rows, flush=not no_flush)
     with Home.view(home) as view:
         new = view.journal.quarantined(after=known[0].n if known else 0, limit=REASONS)
@@ -149,21 +148,6 @@ def _learn(meter: Meter, rows: Stream, *, flush: bool) -> tuple[TenutoError | No
         finally:
             meter.stop()
     return None, None
-
-
-def _batch(stream: Stream) -> Batch:
-    """The rows of a holdout."""
-    from tenuto.models.inputs import stack
-
-    found = []
-    for chunk in stream.chunks():
-        for row in chunk.rows:
-            if isinstance(row, Exception):
-                raise row
-            found.append(row)
-        if len(found) >= HELD_OUT:
-            break
-    return stack(found[:HELD_OUT])
 
 
 def _say(told: dict[str, Any]) -> None:

@@ -7,9 +7,12 @@ import sys
 from collections.abc import Callable
 
 from tenuto.learner import Learner
+from tenuto.models.inputs import stack
 from tenuto.session.blueprint import Blueprint
 from tenuto.store.home import Home
+from tenuto.streams import Stream
 from tenuto.studies import process
+from tenuto.types import Batch
 
 
 def settle() -> None:
@@ -21,3 +24,16 @@ def settle() -> None:
 def maker(home: Home) -> Callable[[], Learner]:
     """Makes the learner of a home."""
     return Blueprint.of(home.config).maker(None)
+
+
+def batch(stream: Stream, most: int) -> Batch:
+    """The first rows of a stream side by side; one that cannot be read is an error."""
+    found = []
+    for chunk in stream.chunks():
+        for row in chunk.rows:
+            if isinstance(row, Exception):
+                raise row
+            found.append(row)
+        if len(found) >= most:
+            break
+    return stack(found[:most])

@@ -116,6 +116,9 @@ class OnlineLearnerConfig(_Settings):
     boundaries: str = _setting(
         "domain", "what ends a context beside `consolidate`: a change of domain", choices=("domain", "none")
     )
+    consolidate_every: int | None = _setting(
+        None, "rows learned between two consolidations by itself; None: it makes none", low=1, unit="rows"
+    )
     guard: str = _setting("finite", "what an update must pass: a guard's name")
     drift: str | None = _setting(
         None, "what watches the stream: detectors' names, joined by +; None: nothing"

@@ -16,6 +16,7 @@ from torch import nn
 from tenuto import guards, methods, models, optimizers, trees
 from tenuto.admission import admit, check_rows, restart
 from tenuto.config import OnlineLearnerConfig
+from tenuto.consolidation import crosses
 from tenuto.context import Context
 from tenuto.counters import Counters
 from tenuto.errors import ConfigError, StateError
@@ -123,6 +124,8 @@ class Learner(Predictor):
             slots = spread(slots, left, len(rows)) if len(left) < len(rows) else slots
         if drifts := self.watch.see(trace, len(fresh), self.task):
             slots = self._answer(slots)
+        if crosses(self.config.consolidate_every, self.counters.examples - len(left), len(left)):
+            self.consolidate()
         return trace.handed(slots, drifts, left)
 
     def _answer(self, slots: list[int] | None) -> list[int] | None:
@@ -208,8 +211,6 @@ class Learner(Predictor):
         if self.config.learning_rate != before.learning_rate:
             self.optimizer.learning_rate = self.config.learning_rate
 
-    # Consolidation ---------------------------------------------------------------------------
-
     def consolidate(self) -> ConsolidationReport:
         """Rehearse memory where the method says so, then let every part close its context."""
         before, recipe, memory = self.counters.steps, self.recipe, self.memory
@@ -236,8 +237,6 @@ class Learner(Predictor):
     def stats(self) -> OnlineLearnerStats:
         """Counters so far; reading the running loss waits for the device."""
         return self.counters.stats(0 if self.memory is None else len(self.memory))
-
-    # State -------------------------------------------------------------------------------------
 
     def save_state(self) -> State:
         """A copy of everything the next step depends on, as plain data and tensors."""

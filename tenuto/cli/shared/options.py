@@ -63,6 +63,7 @@ _LEARNER = (
     _collected(SETTINGS, "--batch-size", type=int, help="Fresh rows per step."),
     _collected(SETTINGS, "--memory-size", type=int, help="Rows the replay buffer holds."),
     _collected(SETTINGS, "--replay-ratio", type=float, help="Replayed / all rows of a step."),
+    _collected(SETTINGS, "--consolidate-every", type=int, metavar="ROWS", help="Consolidate so often."),
     _collected(SETTINGS, "--head", metavar="grow|fixed", help="May the output layer gain classes?"),
     _collected(SETTINGS, "--classes", metavar="A,B,...", help="Labels of the head's columns, in order."),
     _collected(SETTINGS, "--seed", type=int, help="Key of every random draw."),

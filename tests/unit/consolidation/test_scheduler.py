@@ -130,6 +130,18 @@ def test_an_hour_that_strikes_again_after_a_correction_is_the_same_hour() -> Non
     assert rests == 1
 
 
+def test_the_next_hour_strikes_though_the_clock_was_years_ahead_at_the_last() -> None:
+    scheduler, struck = ConsolidationScheduler(hour=3.0), []
+    ahead = 10_000 * DAY
+    for hour in (2.9, 3.1, 22.0, 2.9, 3.1):
+        now = (5 * DAY if struck and hour < 22 else ahead) + hour * HOUR
+        scheduler.seen(1, now)
+        if scheduler.due(now):
+            scheduler.rested(now)
+            struck.append(now)
+    assert struck == [ahead + 3.1 * HOUR, 5 * DAY + 3.1 * HOUR]
+
+
 TIMES = st.floats(-1e12, 1e12) | st.integers(-(10**15), 10**15)
 TOLD = st.lists(
     st.tuples(st.sampled_from(["seen", "due", "rested", "drifted"]), TIMES, st.integers(0, 60)), max_size=40

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tenuto.config import Limits
 from tenuto.drift.shared.readings import number
+from tenuto.drift.shared.saved import take
 from tenuto.reports import DriftReport
 from tenuto.types import State
 
@@ -77,8 +78,7 @@ class Ddm:
 
     def load_state(self, state: State) -> None:
         """Take a saved error rate."""
-        for name, value in {name: state[name] for name in self.state()}.items():
-            setattr(self, f"_{name}", value)
+        take(self, state)
 
 
 def detector(

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from tenuto.config import Limits
 from tenuto.drift.shared.readings import number
+from tenuto.drift.shared.saved import take
 from tenuto.reports import DriftReport
 from tenuto.types import State
 
@@ -94,8 +95,7 @@ class PageHinkley:
 
     def load_state(self, state: State) -> None:
         """Take saved sums."""
-        for name, value in {name: state[name] for name in self.state()}.items():
-            setattr(self, f"_{name}", value)
+        take(self, state)
 
 
 def detector(

@@ -5,14 +5,12 @@
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, get_args, get_origin, get_type_hints
+from typing import Any
 
-from tenuto.config import Limits, check
-from tenuto.errors import ConfigError
+from tenuto.config import Limits
 from tenuto.methods.shared.recipe import Recipe, Replay
-from tenuto.parts import find, names
+from tenuto.parts import check_options, declared, find, names
 
 __all__ = ["Recipe", "Replay", "known", "load", "options"]
 
@@ -33,14 +31,7 @@ def load(name: str, options: Mapping[str, Any] | None = None) -> Recipe:
     'derpp'
     """
     make = _maker(name)
-    takes = inspect.signature(make).parameters
-    for option, value in (options or {}).items():
-        if option not in takes:
-            raise ConfigError(
-                f"method {name!r} has no option {option!r}; it has: {', '.join(takes) or 'none'}"
-            )
-        kind, limits = _declared(make)[option]
-        check(f"{name}'s {option}", value, kind, limits)
+    check_options(f"method {name!r}", make, options or {})
     recipe: Recipe = make(**(options or {}))
     return recipe
 
@@ -51,18 +42,9 @@ def options(name: str) -> dict[str, Limits]:
     >>> options("derpp")["alpha"].usual
     (0.1, 1.0)
     """
-    return {option: limits for option, (_, limits) in _declared(_maker(name)).items()}
+    return {option: limits for option, (_, limits) in declared(_maker(name)).items()}
 
 
 def _maker(name: str) -> Callable[..., Recipe]:
     make: Callable[..., Recipe] = find(__name__, "method", name.replace("+", "p").replace("-", "_")).recipe
     return make
-
-
-def _declared(make: Callable[..., Recipe]) -> dict[str, tuple[Any, Limits]]:
-    """Type and limits of each option, as its annotation says: `Annotated[float, Limits(low=0.0)]`."""
-    found = {}
-    for option, hint in get_type_hints(make, include_extras=True).items():
-        kind, *beside = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-        found[option] = kind, next((b for b in beside if isinstance(b, Limits)), Limits())
-    return {option: declared for option, declared in found.items() if option != "return"}

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import time
 from contextlib import suppress
 from pathlib import Path
 
@@ -15,7 +12,7 @@ from tenuto import Session, open_stream
 from tenuto.errors import StoreError
 from tenuto.store.home import Home
 from tenuto.streams import Pacing, paced
-from tests.cli.conftest import ENVIRONMENT, TENUTO, document, tenuto, write
+from tests.cli.conftest import ENVIRONMENT, TENUTO, document, killed, tenuto, write
 from tests.levels import levelled
 
 ROWS = 2400
@@ -59,14 +56,7 @@ def test_killed_while_rows_are_held_back_it_loses_none_and_keeps_the_order(
     home = tmp_path / "home"
     command = [*TENUTO, "learn", str(stream), "--home", str(home), *OPTIONS, *CURRICULUM]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=ENVIRONMENT)
-    until = time.monotonic() + 60
-    while acknowledged(home) < 400:
-        assert child.poll() is None, child.communicate()
-        assert time.monotonic() < until
-        time.sleep(0.002)
-    os.kill(child.pid, signal.SIGKILL)
-    child.communicate()
-    assert child.returncode == -signal.SIGKILL
+    killed(child, lambda: acknowledged(home) >= 400)
     cut = entries(home)
     assert 400 <= len(cut) < ROWS
     assert cut == whole[: len(cut)]

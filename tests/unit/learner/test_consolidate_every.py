@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import subprocess
-import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -18,7 +15,7 @@ from tenuto.errors import ConfigError, StoreError
 from tenuto.session import recovery
 from tenuto.session.blueprint import Blueprint
 from tenuto.store.home import Home
-from tests.cli.conftest import ENVIRONMENT, TENUTO, document, example, tenuto, write
+from tests.cli.conftest import ENVIRONMENT, TENUTO, document, example, killed, tenuto, write
 from tests.contract.checks import resumes_at_every_step
 from tests.contract.walks import WALK, maker
 
@@ -88,14 +85,7 @@ def test_killed_it_consolidates_at_the_same_rows(tmp_path: Path) -> None:
         assert child.stdin is not None
         child.stdin.write("".join(lines.splitlines(keepends=True)[:900]))
         child.stdin.flush()
-        until = time.monotonic() + 60
-        while learned(home) < 500:
-            assert child.poll() is None, child.communicate()
-            assert time.monotonic() < until
-            time.sleep(0.002)
-        os.kill(child.pid, signal.SIGKILL)
-        child.communicate()
-    assert child.returncode == -signal.SIGKILL
+        killed(child, lambda: learned(home) >= 500)
     assert learned(home) <= 900
     assert document(tenuto(*learn, stdin=lines))["digest"] == whole
     with Home.view(home) as view:

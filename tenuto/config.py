@@ -119,6 +119,16 @@ class OnlineLearnerConfig(_Settings):
     consolidate_every: int | None = _setting(
         None, "rows learned between two consolidations by itself; None: it makes none", low=1, unit="rows"
     )
+    sleep_updates: int = _setting(
+        0, "updates a consolidation makes on recent rows mixed with replayed ones", low=0, unit="updates"
+    )
+    sleep_recent: float = _setting(0.5, "recent / all rows of such an update", low=0.05, high=1.0)
+    sleep_distil: float = _setting(
+        0.0, "weight of the answers before the sleep in what it learns", low=0.0, usual=(0.0, 10.0)
+    )
+    refresh_every: int = _setting(
+        1, "consolidations per closing of the method's context, importance included", low=1
+    )
     guard: str = _setting("finite", "what an update must pass: a guard's name")
     drift: str | None = _setting(
         None, "what watches the stream: detectors' names, joined by +; None: nothing"

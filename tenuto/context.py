@@ -57,6 +57,11 @@ class Context:
         return len(self._buffer) if self._buffer is not None else 0
 
     @property
+    def keeps(self) -> bool:
+        """Does it keep a sample of its rows?"""
+        return self._capacity > 0
+
+    @property
     def dtype(self) -> torch.dtype | None:
         """The dtype its rows are kept in; None while there are none."""
         if self._waiting:
@@ -87,7 +92,7 @@ class Context:
 
     def close(self, body: Body, objective: Objective, counters: Counters) -> None:
         """Let every part close this context, and let go of its rows."""
-        number, rows = counters.consolidations, self._rows(body)
+        number, rows = counters.consolidations, self.rows(body)
         view = View(body.module, body.params, objective, objective.task, rows, self._seed, number)
         for part in self.parts.values():
             part.consolidate(view)
@@ -111,8 +116,8 @@ class Context:
             rows = {name: torch.cat([batch[name] for batch in waiting]) for name in waiting[0]}
             self._buffer.add(rows["targets"], rows)
 
-    def _rows(self, body: Body) -> Batch | None:
-        """The rows kept, as the module reads them; None where there are none."""
+    def rows(self, body: Body) -> Batch | None:
+        """The rows of this context that are kept, as the module reads them; None where there are none."""
         self._offer()
         if self._buffer is None or not len(self._buffer):
             return None

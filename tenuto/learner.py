@@ -25,9 +25,11 @@ from tenuto.methods.shared.objective import Composed
 from tenuto.models.inputs import stack
 from tenuto.oracle import Oracle
 from tenuto.predictor import Predictor
+from tenuto.protocols import Objective
 from tenuto.randomness import torch_draws
-from tenuto.recall import join, keep, rehearsal, remember
+from tenuto.recall import join, keep, remember
 from tenuto.reports import ConsolidationReport, OnlineLearnerStats
+from tenuto.sleep import Sleep
 from tenuto.types import KEEP, Batch, Estimate, OnlineExample, State, Trace
 from tenuto.watch import Watch
 
@@ -70,6 +72,7 @@ class Learner(Predictor):
         self.counters = Counters()
         self.watch = Watch(config)
         self.context = Context(dict(self.recipe.parts()), self.recipe.context, config.seed)
+        self.sleep = Sleep(self.recipe, config, self.memory, self.context, self.counters)
         self._origin: State = {}
         super().__init__(model, config)
 
@@ -122,15 +125,16 @@ class Learner(Predictor):
         if self.memory is not None:
             slots = keep(self.memory, self.recipe, self._objective, self.body, fresh, last, number)
             slots = spread(slots, left, len(rows)) if len(left) < len(rows) else slots
+        due = crosses(self.config.consolidate_every, self.counters.examples - len(left), len(left))
         if drifts := self.watch.see(trace, len(fresh), self.task):
-            slots = self._answer(slots)
-        if crosses(self.config.consolidate_every, self.counters.examples - len(left), len(left)):
+            slots = self._answer(slots, closes=not due)
+        if due:
             self.consolidate()
         return trace.handed(slots, drifts, left)
 
-    def _answer(self, slots: list[int] | None) -> list[int] | None:
+    def _answer(self, slots: list[int] | None, *, closes: bool) -> list[int] | None:
         """Do what a drift calls for; the slots of the rows that were just learned, as they are then."""
-        if self.watch.answers("consolidate"):
+        if closes and self.watch.answers("consolidate"):
             self.context.close(self.body, self._objective, self.counters)
         if slots is None or self.memory is None or not self.watch.answers("renew"):
             return slots
@@ -163,11 +167,11 @@ class Learner(Predictor):
         inputs = self.body.read(joined.inputs)
         return Batch(inputs, joined.targets, joined.weights, None, joined.draws, fresh.principals)
 
-    def _step(self, batch: Batch) -> Trace:
+    def _step(self, batch: Batch, objective: Objective | None = None) -> Trace:
         body, recipe = self.body, self.recipe
         params, buffers = body.params, body.buffers()
         try:
-            estimate = self._estimate(body, batch)
+            estimate = self._estimate(body, batch, objective or self._objective)
         except BaseException:
             body.restore(buffers)
             raise
@@ -191,12 +195,12 @@ class Learner(Predictor):
         self.counters.replayed += batch.replayed
         return trace
 
-    def _estimate(self, body: models.Body, batch: Batch) -> Estimate:
+    def _estimate(self, body: models.Body, batch: Batch, objective: Objective) -> Estimate:
         """Loss, outputs and gradient; what the model draws at random is keyed by the step."""
         if not body.stochastic:
-            return self.recipe.estimator(self._objective, body.params, batch)
+            return self.recipe.estimator(objective, body.params, batch)
         with torch_draws(self.config.seed, "forward", self.counters.steps):
-            return self.recipe.estimator(self._objective, body.params, batch)
+            return self.recipe.estimator(objective, body.params, batch)
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change settings from the next step on.
@@ -212,16 +216,11 @@ class Learner(Predictor):
             self.optimizer.learning_rate = self.config.learning_rate
 
     def consolidate(self) -> ConsolidationReport:
-        """Rehearse memory where the method says so, then let every part close its context."""
-        before, recipe, memory = self.counters.steps, self.recipe, self.memory
+        """Rehearse memory where the method says so, sleep where the settings do, and close the context."""
+        recipe, memory = self.recipe, self.memory
         if recipe.restart and memory is not None and len(memory):
             restart(self.body, self._origin, self.task, self.optimizer, self.config.seed)
-        for epoch in range(recipe.rehearsal):
-            for batch in rehearsal(memory, self.body, self.config, self.counters.consolidations, epoch):
-                self._step(batch)
-        self.context.close(self.body, self._objective, self.counters)
-        number, parts = self.counters.consolidations, tuple(self.context.parts)
-        return ConsolidationReport(number=number, parts=parts, updates=self.counters.steps - before)
+        return self.sleep.carry_out(self.body, self._objective, self.optimizer, self._step)
 
     @property
     def steps(self) -> int:

@@ -31,6 +31,7 @@ def remember(recipe: Recipe, config: OnlineLearnerConfig) -> ReplayBuffer | None
         insertion=config.insertion or recipe.insertion,
         sampling=config.sampling or recipe.sampling,
         seed=config.seed,
+        marks=config.sleep_updates > 0,
     )
     if "entropy" in memory.needs and config.task != "classification":
         raise ConfigError(

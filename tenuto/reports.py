@@ -1,9 +1,10 @@
-"""What a learner tells of itself: its counters, a consolidation, a drift that was found."""
+"""What a learner tells of itself: its counters, a consolidation and the reason for it, a drift."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Literal
 
 from msgspec import Struct
 
@@ -44,7 +45,11 @@ class ConsolidationReport:
     Args:
         number: how many there were, this one included.
         parts: the method's parts that closed their context.
-        updates: updates made on memory.
+        updates: updates made, in rehearsal and in sleep.
+        recent: recent rows that were held, for the sleep to learn again.
+        scored: remembered rows whose score was taken anew.
+        spared: remembered rows of groups with more than their share, which new rows replace first.
+        loss_before, loss_after: the mean loss of the rows held, around the updates; None without a sleep.
 
     >>> ConsolidationReport(number=1, parts=("teacher",), updates=0).parts
     ('teacher',)
@@ -53,6 +58,22 @@ class ConsolidationReport:
     number: int
     parts: tuple[str, ...]
     updates: int
+    recent: int = 0
+    scored: int = 0
+    spared: int = 0
+    loss_before: float | None = None
+    loss_after: float | None = None
+
+
+class Reason(Struct, frozen=True, kw_only=True):
+    """Why a consolidation is due: the cause, and what was found in words.
+
+    >>> Reason(cause="rows", found="1,000 rows were learned").cause
+    'rows'
+    """
+
+    cause: Literal["drift", "rows", "hour", "clock", "idle"]
+    found: str
 
 
 class DriftReport(Struct, frozen=True, kw_only=True):

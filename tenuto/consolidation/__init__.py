@@ -1,5 +1,7 @@
-"""When to rest: the moments at which a learner should consolidate."""
+"""When to rest, and what is done then: a scheduler, and the plan of a sleep."""
 
-from tenuto.consolidation.scheduler import ConsolidationScheduler, Reason, crosses
+from tenuto.consolidation.plan import Plan, mixed, plan
+from tenuto.consolidation.scheduler import ConsolidationScheduler, crosses
+from tenuto.reports import Reason
 
-__all__ = ["ConsolidationScheduler", "Reason", "crosses"]
+__all__ = ["ConsolidationScheduler", "Plan", "Reason", "crosses", "mixed", "plan"]

@@ -1,7 +1,7 @@
 """The consolidation scheduler: when should a learner rest? After rows, time, quiet or drift.
 
 It only tells; whoever asks consolidates, writing what a clock decided down before it acts (a session's
-`consolidate` does), so that a replay needs no clock. It reads none itself: it is told the time, in seconds.
+`rest` does), so that a replay needs no clock. It reads none itself: it is told the time, in seconds.
 
 A clock may jump. Where it steps back, every moment that is remembered steps back with it, so that time
 spent stays spent and nothing waits for a future that was a mistake; where it leaps ahead, one rest is due,
@@ -10,27 +10,11 @@ not many.
 
 from __future__ import annotations
 
-from typing import Literal
-
-from msgspec import Struct
-
 from tenuto.config import Limits, check
-from tenuto.reports import DriftReport
+from tenuto.reports import DriftReport, Reason
 from tenuto.types import State
 
 DAY = 86400.0
-Cause = Literal["drift", "rows", "hour", "clock", "idle"]
-
-
-class Reason(Struct, frozen=True, kw_only=True):
-    """Why a consolidation is due: the cause, and what was found in words.
-
-    >>> Reason(cause="rows", found="1,000 rows were learned").cause
-    'rows'
-    """
-
-    cause: Cause
-    found: str
 
 
 class ConsolidationScheduler:

@@ -7,6 +7,7 @@ depend on how rows were split into batches.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -17,7 +18,16 @@ from tenuto.memory.ranked import Refreshed
 from tenuto.memory.table import Table
 from tenuto.parts import find
 from tenuto.protocols import Incoming, InsertionPolicy, Pool, SamplingPolicy
+from tenuto.randomness import permutation
 from tenuto.types import Recalled, State
+
+
+@runtime_checkable
+class Sparing(Protocol):
+    """A policy to which slots are alike, so that it can be told which of them to give up first."""
+
+    def spare(self, slots: list[int]) -> None:
+        """Rows that are kept take these slots, the last one first, before any other."""
 
 
 class ReplayBuffer:
@@ -28,6 +38,7 @@ class ReplayBuffer:
         insertion: name of a policy in `memory/insertion`.
         sampling: name of a policy in `memory/sampling`.
         seed: key of its draws.
+        marks: does each row say whether it is recent?
 
     >>> buffer = ReplayBuffer(capacity=2, insertion="reservoir", sampling="uniform", seed=0)
     >>> rows = {"inputs": torch.arange(8.0).view(8, 1), "targets": torch.zeros(8, dtype=torch.int64)}
@@ -38,11 +49,18 @@ class ReplayBuffer:
     """
 
     def __init__(
-        self, *, capacity: int | None, insertion: str = "reservoir", sampling: str = "uniform", seed: int = 0
+        self,
+        *,
+        capacity: int | None,
+        insertion: str = "reservoir",
+        sampling: str = "uniform",
+        seed: int = 0,
+        marks: bool = False,
     ) -> None:
         self.capacity = capacity
         self.policies = [insertion, sampling]
         self._seed = seed
+        self._marks = marks
         self.clear()
         self.needs = self.sampling.needs | self.insertion.needs
         """What its policies must be told of replayed rows, or be given with fresh ones."""
@@ -92,6 +110,8 @@ class ReplayBuffer:
         if max(slots) < 0:
             return slots
         self._outside = None
+        if self._marks:
+            rows = {**rows, "recent": torch.ones(len(slots), dtype=torch.uint8)}
         first, top = slots[0], slots[0] + len(slots)
         if first >= 0 and slots == list(range(first, top)):
             self.table.put_run(first, top, rows)
@@ -124,6 +144,38 @@ class ReplayBuffer:
             self.sampling.seen(slots, scores)
         if kind in self.insertion.needs and isinstance(self.insertion, Refreshed):
             self.insertion.seen(slots, scores)
+
+    @property
+    def scores(self) -> bool:
+        """Do its policies follow a score of the rows it holds?"""
+        return bool(self.needs & {"losses", "entropy"})
+
+    def recent(self) -> Tensor:
+        """The slots of rows that came after `rested`, ascending; none where rows have no marks."""
+        marks = self.table.columns.get("recent")
+        return torch.empty(0, dtype=torch.int64) if marks is None else marks[: len(self)].nonzero()[:, 0]
+
+    def rested(self) -> None:
+        """From here on every row that is held now is an old one."""
+        if "recent" in self.table.columns:
+            self.table.columns["recent"].zero_()
+
+    def level(self) -> int:
+        """Where groups are uneven, let old rows of those with more than their share go first; how many.
+
+        A policy that keeps its groups even by itself needs none; nothing goes before a new row comes for it.
+        """
+        if not isinstance(self.insertion, Sparing) or len(self) != self.capacity:
+            return 0
+        members, recent = self.members(), set(self.recent().tolist())
+        share, found = -(-len(self) // len(members)), []
+        for group, slots in members.items():
+            order = permutation(self._seed, f"level:{self.seen}:{group}", len(slots))
+            old = [slot for slot in slots[torch.from_numpy(order)].tolist() if slot not in recent]
+            surplus = old[: max(0, len(slots) - share)]
+            found += [(len(slots) - place, slot) for place, slot in enumerate(surplus)]
+        self.insertion.spare([slot for _, slot in sorted(found)])
+        return len(found)
 
     def groups(self) -> dict[int, int]:
         """How many rows of each group are remembered.

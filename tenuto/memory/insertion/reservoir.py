@@ -30,6 +30,7 @@ class Reservoir:
         self._capacity = capacity
         self._seed = seed
         self._block: tuple[int, list[int]] = (-1, [])
+        self._spare: list[int] = []
 
     def slots(self, incoming: Incoming) -> list[int]:
         """A slot for each row, or -1."""
@@ -39,7 +40,20 @@ class Reservoir:
         while len(slots) < n:
             block += 1
             slots += self._drawn(block)[: n - len(slots)]
+        if self._spare:
+            return [self._spare.pop() if slot >= 0 and self._spare else slot for slot in slots]
         return slots
+
+    def spare(self, slots: list[int]) -> None:
+        """Rows that are kept take these slots, the last one first, before any other; the memory is full.
+
+        >>> import torch
+        >>> reservoir = Reservoir(2, seed=0)
+        >>> reservoir.spare([1])
+        >>> reservoir.slots(Incoming(4, torch.zeros(9)))
+        [1, -1, -1, 0, -1, -1, -1, -1, -1]
+        """
+        self._spare = list(slots)
 
     def _drawn(self, block: int) -> list[int]:
         """The slots of a whole block of row numbers: a pure function, kept until the next block."""
@@ -53,11 +67,12 @@ class Reservoir:
         return self._block[1]
 
     def state(self) -> State:
-        """The draws are keyed by row numbers: nothing to save."""
-        return {}
+        """The slots to be given up first; the draws are keyed by row numbers."""
+        return {"spare": list(self._spare)} if self._spare else {}
 
     def load_state(self, state: State) -> None:
-        """Nothing to load."""
+        """Take saved ones."""
+        self._spare = list(state.get("spare", ()))
 
 
 def policy(capacity: int | None, seed: int) -> Reservoir:

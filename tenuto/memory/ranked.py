@@ -87,7 +87,7 @@ class Ranked:
         placed: dict[int, int] = {}
         slots = []
         for row, group in enumerate(groups):
-            slots.append(self._place(int(group), losses[row], draws[row], row, _reader(incoming, placed)))
+            slots.append(self._place(int(group), losses[row], draws[row], row, reader(incoming, placed)))
             if slots[-1] >= 0:
                 placed[slots[-1]] = row
         return slots
@@ -179,7 +179,7 @@ class Ranked:
         return np.flatnonzero(self._group[: self._count] == group)
 
 
-def _reader(incoming: Incoming, placed: dict[int, int]) -> Read:
+def reader(incoming: Incoming, placed: dict[int, int]) -> Read:
     """Inputs by slot, as it is after the rows placed so far; row i of the batch is -1 - i."""
     inputs, stored = incoming.inputs, incoming.stored
 

@@ -92,7 +92,7 @@ def test_a_repeated_row_is_not_held_twice() -> None:
     assert offer(kept, [[1.0], [1.0], [2.0]]) == [-1, -1, -1]
 
 
-@pytest.mark.parametrize("insertion", ["surprise", "coreset", "mixed"])
+@pytest.mark.parametrize("insertion", ["surprise", "coreset", "mixed", "herding"])
 def test_groups_come_to_equal_shares(insertion: str) -> None:
     kept, rng = buffer(insertion, 30), np.random.default_rng(0)
     for group, count in ((0, 400), (1, 40), (2, 12)):

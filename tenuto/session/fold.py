@@ -19,6 +19,7 @@ import torch
 import tenuto
 from tenuto.errors import ExampleError
 from tenuto.learner import Learner
+from tenuto.reports import DriftReport
 from tenuto.store.agenda import Agenda, Cursor, Order, Place, Return, Rows
 from tenuto.store.journal import Journal
 from tenuto.store.records import Entry, Step
@@ -36,6 +37,9 @@ class Fold:
         cursor: its place.
         memory: the entry in each slot of its memory.
         until: heed no command beyond this place.
+
+    Attributes:
+        drifts: those found in the rows that were learned last.
     """
 
     def __init__(
@@ -53,6 +57,7 @@ class Fold:
         self._journal = journal
         self.agenda = Agenda(journal, cursor, learner.config.batch_size, until)
         self.changed: dict[int, int | None] = {}
+        self.drifts: tuple[DriftReport, ...] = ()
         self._block: Block
         self._index: dict[int, int] = {}
         self._origin = [0] * (max(memory, default=-1) + 1)
@@ -88,6 +93,7 @@ class Fold:
         learner = self.learner
         first, last = entries[0].seq, entries[-1].seq
         self.k += 1
+        self.drifts = ()
         try:
             trace = learner.learn_batch(self._sent(entries))
         except ExampleError as error:
@@ -97,6 +103,7 @@ class Fold:
             return Step(k=self.k, first_seq=first, last_seq=last, rows=0, verdict=verdict)
         replayed = self._replayed(trace.batch)
         self._trace(entries, trace)
+        self.drifts = trace.drifts
         n = len(trace.left)
         right = learner.task.right(trace.estimate.outputs[:n], trace.batch.targets[:n])
         return Step(
@@ -134,11 +141,14 @@ class Fold:
 
     def _obey(self, entry: Entry) -> Step:
         self.k += 1
+        self.drifts = ()
+        body, verdict = entry.plain(), entry.kind
         if entry.kind == "consolidate":
             self.learner.consolidate()
+            verdict += f": {cause}" if (cause := body.get("cause")) else ""
         else:
-            self.learner.configure(entry.plain())
-        return Step(k=self.k, first_seq=entry.seq, last_seq=entry.seq, rows=0, verdict=entry.kind)
+            self.learner.configure(body)
+        return Step(k=self.k, first_seq=entry.seq, last_seq=entry.seq, rows=0, verdict=verdict)
 
     def _trace(self, entries: list[Entry], trace: Trace) -> None:
         held = 0 if self.learner.memory is None else len(self.learner.memory)

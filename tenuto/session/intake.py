@@ -32,11 +32,13 @@ class Intake:
         self._schema = self._known()
 
     def chunk(self, chunk: Chunk, fingerprint: str | None, *, strict: bool) -> Receipt:
-        """Acknowledge a chunk of a stream with how far it was read.
+        """Acknowledge a chunk of a stream with how far it was read; one without rows says nothing.
 
         Raises:
             ExampleError: the first bad row, under `strict`; the rows before it are acknowledged.
         """
+        if not chunk.rows:
+            return Receipt()
         rows: list[Row] = []
         refused: list[Refused] = []
         raw = iter(chunk.raw or ())

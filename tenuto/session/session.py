@@ -17,6 +17,8 @@ from tenuto.config import OnlineLearnerConfig, SessionConfig
 from tenuto.errors import ConfigError
 from tenuto.learner import Learner
 from tenuto.models.weights import read
+from tenuto.protocols import Scheduler
+from tenuto.reports import Reason
 from tenuto.session import recovery
 from tenuto.session.blueprint import agree, begun, plain
 from tenuto.session.fold import Fold
@@ -28,6 +30,8 @@ from tenuto.store.disk import Disk
 from tenuto.store.records import Receipt, SnapshotRow, Step
 from tenuto.streams import Stream
 from tenuto.types import OnlineExample, Prediction
+
+OnStep = Callable[[Step], None] | None
 
 
 class Session:
@@ -105,7 +109,7 @@ class Session:
         stream: Stream,
         *,
         on_progress: Callable[[Progress], None] | None = None,
-        on_step: Callable[[Step], None] | None = None,
+        on_step: OnStep = None,
         flush: bool = True,
     ) -> int:
         """Learn a stream from where this home left it, and what waits in the journal; the rows read.
@@ -149,13 +153,13 @@ class Session:
         chunk = listed(examples, source, 0 if known is None else known.offset)
         return self._intake.chunk(chunk, None, strict=self.settings.strict)
 
-    def run(self, on_step: Callable[[Step], None] | None = None) -> int:
+    def run(self, on_step: OnStep = None) -> int:
         """Learn every whole batch that waits in the journal; the steps made."""
         steps = self._follow(on_step)
         self._walk.commit()
         return steps
 
-    def _follow(self, on_step: Callable[[Step], None] | None) -> int:
+    def _follow(self, on_step: OnStep) -> int:
         steps = 0
         for steps, step in enumerate(self._walk.steps(), start=1):  # noqa: B007
             if on_step is not None:
@@ -167,7 +171,7 @@ class Session:
         yield from self._walk.steps()
         self._walk.commit()
 
-    def flush(self, on_step: Callable[[Step], None] | None = None) -> int:
+    def flush(self, on_step: OnStep = None) -> int:
         """Learn what waits, an incomplete batch included; the steps made.
 
         The end of input is an entry even where no batch is incomplete: it would be one, were a row of
@@ -186,23 +190,29 @@ class Session:
         Raises:
             ConfigError: an id is not in the journal.
         """
-        found = {id: self.home.journal.lookup(id) for id in ids}
-        for id, entry in found.items():
-            if entry is None:
-                self.home.journal.database.trust()
-                raise ConfigError(f"there is no row {id!r} in the journal; ingest it first")
-        seqs = [entry.seq for entry in found.values() if entry is not None]
-        size = self.learner.config.batch_size
-        for start in range(0, len(seqs), size):
-            self._walk.order("take", {"seqs": seqs[start : start + size]})
+        self._walk.take(ids)
         return self.run()
 
-    def consolidate(self) -> SnapshotRow:
-        """Learn what waits, let the method close its context, and take a snapshot."""
-        self.flush()
-        self.home.journal.command("consolidate", {})
-        self.run()
+    def consolidate(self, reason: Reason | None = None, on_step: OnStep = None) -> SnapshotRow:
+        """Learn what waits, let the learner consolidate, and take a snapshot; the journal has the reason."""
+        self.flush(on_step)
+        body = {} if reason is None else {"cause": reason.cause, "found": reason.found}
+        self.home.journal.command("consolidate", body)
+        self.run(on_step)
         return self.snapshot()
+
+    def rest(self, scheduler: Scheduler, now: float, on_step: OnStep = None) -> Reason | None:
+        """Consolidate where the scheduler says it is due at this time, in seconds; why, or None.
+
+        It is told of the rows learned and the drifts found since it was last asked.
+        """
+        self._walk.tell(scheduler, now)
+        reason = scheduler.due(now)
+        if reason is not None:
+            self.consolidate(reason, on_step)
+            self._walk.tell(scheduler, now)
+            scheduler.rested(now)
+        return reason
 
     def predict(self, inputs: Any) -> Prediction:
         """Answers for rows (n, *shape); nothing changes.
@@ -248,7 +258,7 @@ class Session:
         id: str | None = None,
         source: str | None = None,
         principal: str | None = None,
-        on_step: Callable[[Step], None] | None = None,
+        on_step: OnStep = None,
     ) -> Forgotten:
         """Exact unlearning: the content is wiped from disk, the model is the one that never saw it.
 
@@ -263,20 +273,8 @@ class Session:
             ConfigError: nothing fits.
             OutOfReach: it was learned before the oldest kept snapshot; nothing was changed.
         """
-        journal = self.home.journal
         self.run()
-        seqs = journal.descendants(journal.seqs(id=id, source=source, principal=principal))
-        if seqs and recovery.saw(self.fold.cursor, seqs):
-            recovery.unseen(self.home, seqs)
-        wanted = id or source or principal
-        erased = journal.erase(
-            seqs, reason="asked", ids=() if id is None else (id,), source=source, principal=principal
-        )
-        if not erased.entries and not erased.quarantined:
-            journal.database.trust()
-            raise ConfigError(
-                f"there is nothing of {wanted!r} to forget; it was never taken, or is forgotten"
-            )
+        erased = recovery.erase(self.home, self.fold.cursor, id=id, source=source, principal=principal)
         rebuilt = self._walk.heed()
         self.run(on_step)
         self.snapshot()

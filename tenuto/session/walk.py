@@ -6,14 +6,16 @@ often a snapshot. What no commit holds is made again from the newest snapshot, b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tenuto.config import SessionConfig
-from tenuto.errors import StoreError
+from tenuto.errors import ConfigError, StoreError
 from tenuto.learner import CHANGEABLE
+from tenuto.protocols import Scheduler
 from tenuto.session import recovery
 from tenuto.session.fold import Fold, environment
+from tenuto.session.rests import News
 from tenuto.store.agenda import Cursor, Place, Return
 from tenuto.store.home import Home
 from tenuto.store.journal import Journal
@@ -47,6 +49,7 @@ class Walk:
         self.heed()
         self.fold, self.exact = recovery.recover(home, make)
         self._committed = self.fold.cursor.to_plain()
+        self._news = News(self.fold.learner.examples)
         self.turn()
 
     @property
@@ -65,6 +68,7 @@ class Walk:
                 self._return(done.place)
                 continue
             self._made.append(done)
+            self._news.found(self.fold.drifts)
             self._whole = True
             if done.k % self._settings.snapshot_every == 0:
                 self.commit(snapshot=True)
@@ -78,6 +82,22 @@ class Walk:
         """Write a command that acts here and now, ahead of any backlog."""
         self.home.journal.command(kind, body, after=self.fold.cursor.seq)
         self.fold.agenda.listen()
+
+    def take(self, ids: Sequence[str]) -> None:
+        """Order these rows to be learned now. Raises ConfigError where one is not in the journal."""
+        found = {id: self.home.journal.lookup(id) for id in ids}
+        for id, entry in found.items():
+            if entry is None:
+                self.home.journal.database.trust()
+                raise ConfigError(f"there is no row {id!r} in the journal; ingest it first")
+        seqs = [entry.seq for entry in found.values() if entry is not None]
+        size = self.fold.learner.config.batch_size
+        for start in range(0, len(seqs), size):
+            self.order("take", {"seqs": seqs[start : start + size]})
+
+    def tell(self, scheduler: Scheduler, now: float) -> None:
+        """Tell it what was learned, and which drifts were found, since the last time."""
+        self._news.tell(scheduler, self.fold.learner.examples, now)
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Change those of these settings that may change and differ, from the next step on."""

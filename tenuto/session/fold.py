@@ -99,7 +99,8 @@ class Fold:
         except ExampleError as error:
             return Step(k=self.k, first_seq=first, last_seq=last, rows=0, verdict=f"refused: {error}")
         if not trace.verdict.keeps:
-            verdict = f"{trace.verdict.ruling}: {trace.verdict.reason}"
+            self._trace(entries, trace)
+            verdict = f"{trace.verdict.ruling}: {trace.verdict.reason}{_left(trace)}"
             return Step(k=self.k, first_seq=first, last_seq=last, rows=0, verdict=verdict)
         replayed = self._replayed(trace.batch)
         self._trace(entries, trace)
@@ -153,6 +154,10 @@ class Fold:
     def _trace(self, entries: list[Entry], trace: Trace) -> None:
         held = 0 if self.learner.memory is None else len(self.learner.memory)
         self.changed.update(dict.fromkeys(range(held, len(self._origin))))
+        if trace.whence is not None:
+            moved = [self._origin[slot] if slot >= 0 else 0 for slot in trace.whence]
+            self.changed.update((i, seq) for i, seq in enumerate(moved) if self._origin[i : i + 1] != [seq])
+            self._origin = moved
         del self._origin[held:]
         for entry, slot in zip(entries, trace.slots or (), strict=bool(trace.slots)):
             if slot >= 0:
@@ -168,7 +173,13 @@ def _told(trace: Trace, given: int) -> str:
     """The verdict of a step that was kept: a drift that was found, or rows that were evicted."""
     if trace.drifts:
         return f"drift: {trace.drifts[0].detector}"
-    return "keep" if len(trace.left) == given else f"evict: {given - len(trace.left)} of {given} rows"
+    kept = len(trace.left) == given
+    return f"{'keep' if kept else f'evict: {given - len(trace.left)} of {given} rows'}{_left(trace)}"
+
+
+def _left(trace: Trace) -> str:
+    """How many rows left memory because of who sent them."""
+    return f"; {trace.evicted} left memory" if trace.evicted else ""
 
 
 def environment() -> dict[str, Any]:

@@ -23,6 +23,7 @@ from tenuto.session import recovery
 from tenuto.session.blueprint import agree, begun, plain
 from tenuto.session.fold import Fold
 from tenuto.session.intake import Intake, listed
+from tenuto.session.provenance import Answers, By, recalled
 from tenuto.session.reports import Forgotten, Progress
 from tenuto.session.walk import Walk
 from tenuto.store.agenda import Cursor
@@ -215,12 +216,12 @@ class Session:
         return reason
 
     def predict(self, inputs: Any) -> Prediction:
-        """Answers for rows (n, *shape); nothing changes.
-
-        Raises:
-            NothingLearned: no row was learned yet.
-        """
+        """Answers for rows (n, *shape); nothing changes. NothingLearned before the first row."""
         return self.learner.predict(inputs)
+
+    def recall(self, query: Any, count: int = 5, *, by: By = "features") -> Answers:
+        """What the learner's `recall` finds, with the ids of the entries that the rows came from."""
+        return recalled(self.fold, self.home.journal, query, count, by)
 
     def snapshot(self, name: str | None = None) -> SnapshotRow:
         """Keep the state of this step; a named snapshot stays whatever the retention.

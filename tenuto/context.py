@@ -17,6 +17,7 @@ from torch import Tensor
 from tenuto import trees
 from tenuto.counters import Counters
 from tenuto.memory import ReplayBuffer
+from tenuto.memory.beside import Named
 from tenuto.models import Body
 from tenuto.protocols import Objective, Part, View
 from tenuto.randomness import key
@@ -49,6 +50,7 @@ class Context:
         self._domain: str | None = None
         self._buffer: ReplayBuffer | None = None
         self._waiting: list[dict[str, Tensor]] = []
+        self._senders: list[Sequence[str | None]] = []
         self._count = 0
         self._empty()
 
@@ -75,8 +77,11 @@ class Context:
         named = next((d for d in domains if d is not None), None)
         return None not in (named, self._domain) and named != self._domain
 
-    def note(self, fresh: Batch, domains: Sequence[str | None] | None) -> None:
-        """Rows of this context were learned: (n, *shape) in the source's dtype, targets encoded."""
+    def note(self, fresh: Batch, domains: Sequence[str | None] | None, named: Named | None = None) -> None:
+        """Rows of this context were learned: (n, *shape) in the source's dtype, targets encoded.
+
+        `named` tells who sent them ("principal") where they may be evicted for it.
+        """
         if domains is not None:
             self._domain = next((d for d in reversed(domains) if d is not None), self._domain)
         if self._capacity:
@@ -86,6 +91,7 @@ class Context:
             if self._waiting and rows.keys() != self._waiting[0].keys():
                 self._offer()
             self._waiting.append(trees.copy(rows))
+            self._senders.append((named or {}).get("principal", [None] * len(fresh)))
             self._count += len(fresh)
             if self._count >= TOGETHER:
                 self._offer()
@@ -112,9 +118,18 @@ class Context:
     def _offer(self) -> None:
         """Let the sample draw from the rows that wait."""
         waiting, self._waiting, self._count = self._waiting, [], 0
+        senders, self._senders = [who for batch in self._senders for who in batch], []
         if waiting and self._buffer is not None:
             rows = {name: torch.cat([batch[name] for batch in waiting]) for name in waiting[0]}
-            self._buffer.add(rows["targets"], rows)
+            named = {"principal": senders} if any(senders) else None
+            self._buffer.add(rows["targets"], rows, named=named)
+
+    def expel(self, principals: Sequence[str]) -> None:
+        """Let go of the rows that these senders sent, as far as it was told."""
+        self._offer()
+        if self._buffer is not None:
+            self._buffer.expel(principals)
+            self._buffer.moves.told()
 
     def rows(self, body: Body) -> Batch | None:
         """The rows of this context that are kept, as the module reads them; None where there are none."""
@@ -125,7 +140,7 @@ class Context:
         return Batch(body.read(columns["inputs"]), columns["targets"], columns.get("weights"))
 
     def _empty(self) -> None:
-        self._waiting, self._count = [], 0
+        self._waiting, self._senders, self._count = [], [], 0
         seed = int(key(self._seed, "context")) >> 1
         self._buffer = ReplayBuffer(capacity=self._capacity, seed=seed) if self._capacity else None
 

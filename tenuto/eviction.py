@@ -9,6 +9,7 @@ from typing import Protocol, runtime_checkable
 
 import msgspec
 
+from tenuto.context import Context
 from tenuto.guards import Chain
 from tenuto.memory import ReplayBuffer
 from tenuto.memory.beside import Named
@@ -26,13 +27,13 @@ class Convicting(Protocol):
 
 
 def named(
-    memory: ReplayBuffer, guard: Guard, fresh: Batch, domains: Sequence[str | None] | None
+    memory: ReplayBuffer | None, guard: Guard, fresh: Batch, domains: Sequence[str | None] | None
 ) -> Named | None:
     """The names of fresh rows that memory is to keep beside them, because something will ask."""
-    found = {}
-    if fresh.principals is not None and ("principals" in memory.needs or _convicts(guard)):
+    found, needs = {}, frozenset[str]() if memory is None else memory.needs
+    if fresh.principals is not None and ("principals" in needs or _convicts(guard)):
         found["principal"] = fresh.principals
-    if domains is not None and "domains" in memory.needs:
+    if domains is not None and "domains" in needs:
         found["domain"] = domains
     return found or None
 
@@ -43,9 +44,15 @@ def _convicts(guard: Guard) -> bool:
 
 
 def expelled(
-    memory: ReplayBuffer | None, guilty: Sequence[str], slots: list[int] | None
+    memory: ReplayBuffer | None, context: Context, guilty: Sequence[str], slots: list[int] | None
 ) -> tuple[list[int] | None, int]:
-    """Take what convicted senders sent out of memory; where these slots' rows lie then, and how many left."""
+    """Take what convicted senders sent out of memory, and out of the context's sample.
+
+    Returns:
+        Where the rows of these slots lie then, -1 for those that left, and how many left memory.
+    """
+    if guilty:
+        context.expel(guilty)
     if memory is None or not guilty:
         return slots, 0
     held, stay = len(memory), memory.expel(guilty)

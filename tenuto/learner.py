@@ -110,7 +110,7 @@ class Learner(Remembering):
                 take_back()
         if not trace.verdict.keeps:
             self.counters.refused += len(rows)
-            return told(trace, self.memory, expelled(self.memory, guilty, None)[1])
+            return told(trace, self.memory, expelled(self.memory, self.context, guilty, None)[1])
         last = trace
         for _ in range(1, self.watch.passes(self.config.passes)):
             again = self._step(self._recall(fresh))
@@ -121,13 +121,13 @@ class Learner(Remembering):
         domains = None if batch.domains is None else [batch.domains[row] for row in left]
         self.counters.refused += len(rows) - len(left)
         self.counters.learned(len(left), domains, trace.estimate.loss)
-        self.context.note(fresh, domains)
+        names = named(self.memory, self.guard, fresh, domains)
+        self.context.note(fresh, domains, names)
         slots, number = None, self.counters.consolidations
         if self.memory is not None:
-            names = named(self.memory, self.guard, fresh, domains)
             slots = keep(self.memory, self.recipe, self._objective, self.body, fresh, last, number, names)
             slots = spread(slots, left, len(rows)) if len(left) < len(rows) else slots
-        slots, evicted = expelled(self.memory, guilty, slots)
+        slots, evicted = expelled(self.memory, self.context, guilty, slots)
         due = crosses(self.config.consolidate_every, self.counters.examples - len(left), len(left))
         if drifts := self.watch.see(trace, len(fresh), self.task):
             slots = self._answer(slots, closes=not due)

@@ -178,6 +178,7 @@ class ReplayBuffer:
         """How many rows of these bytes, by column, there is room for; ConfigError where for none."""
         if self.bytes is None or self.capacity is None:
             return self.capacity
+        sizes = {**sizes, "recent": 1} if self._marks else sizes
         return min(self.capacity, self.table.fitting(sizes, self.bytes, beside=BESIDE))
 
     def fit(self, sizes: Mapping[str, int]) -> None:

@@ -10,7 +10,7 @@ import torch
 
 from benchmarks.guarded import BATCH, mixed
 from benchmarks.guarded import learner as guarded
-from tenuto import Batch, OnlineLearnerConfig, Session, guards, open_stream
+from tenuto import Batch, Learner, OnlineLearnerConfig, Session, guards, open_stream
 from tenuto.streams.encoding import decode
 
 
@@ -117,3 +117,21 @@ def test_a_session_recalls_with_the_ids_of_entries(tmp_path: Path) -> None:
         assert len(found) == 1
         assert len(found[0]) == 5
         assert session.learner.digest() == digest
+
+
+def test_the_sample_of_the_context_loses_them_too() -> None:
+    inputs, labels, senders = poisoned(600)
+    config = OnlineLearnerConfig(classes=(0, 1), learning_rate=0.5, guard="finite+poisoning", hidden=(8,))
+    learner = Learner(config=config, method="ewc")
+    counts = []
+    for start in range(0, 600, 6):
+        part = slice(start, start + 6)
+        trace = learner.learn_batch(Batch(inputs[part], labels[part], principals=senders[part]))
+        sample = learner.save_state()["parts"]["context"]["rows"]
+        table = sample["names"]["principal"]
+        theirs = table.index("mallory") if "mallory" in table else -2
+        counts.append(int((sample["groups"]["columns"]["principal"] == theirs).sum()))
+        assert trace.evicted == 0
+    assert max(counts) > 60
+    assert counts[-1] == 0
+    assert learner.guard.state()["poisoning"]["convicted"] == ["mallory"]

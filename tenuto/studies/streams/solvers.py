@@ -56,6 +56,18 @@ class Solver:
         """Fresh rows of a step."""
         return int(self.setting.config["batch_size"])
 
+    @property
+    def told(self) -> str:
+        """The setting as a person reads it.
+
+        >>> [line.told for line in solvers() if line.method == "DER"][0]
+        'rate 0.1, batch 16, draws 64, alpha 0.5'
+        """
+        ratio = self.setting.config.get("replay_ratio", 0.0)
+        drawn = {"draws": round(self.batch * ratio / (1 - ratio))} if ratio else {}
+        told = {"rate": self.setting.config["learning_rate"], "batch": self.batch, **drawn}
+        return ", ".join(f"{name} {value:g}" for name, value in {**told, **self.setting.options}.items())
+
 
 def solvers() -> Iterator[Solver]:
     """Every line of the table, in the paper's order.

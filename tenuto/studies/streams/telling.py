@@ -21,9 +21,7 @@ MOVING = ("stream", "learner", "progressive, %", "gain", "drifts", "tested, %", 
 TABLE = ("method", "buffer", "paper", "ours", "difference", "progressive, %", "seeds", "CPU s", "setting")
 TRIED = ("method", "buffer", "held out", "seeds", "setting")
 _POINTS, _WINDOWS = 200, 40
-_SUBTITLE = (
-    "Each row is answered before it is learned. `acting` answers a reported drift, `without` does not."
-)
+_SUBTITLE = "Each row is answered before it is learned; some learners act on the drifts that are reported."
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -102,7 +100,7 @@ def solved(found: Found) -> list[dict[str, Any]]:
     by: dict[str, list[tuple[Job, Walk]]] = {}
     for job, walk in found:
         if job.solver is not None:
-            by.setdefault(f"{job.solver.name}: {job.solver.setting}", []).append((job, walk))
+            by.setdefault(f"{job.solver.name}: {job.solver.told}", []).append((job, walk))
     told = []
     for runs in by.values():
         line = runs[0][0].solver
@@ -122,7 +120,7 @@ def solved(found: Found) -> list[dict[str, Any]]:
                 if line.setting.mixed
                 else interval(_accuracies([w for _, w in runs])).mean,
                 "cpu_seconds": statistics.fmean(walk.seconds for _, walk in runs),
-                "setting": str(line.setting),
+                "setting": line.told,
             }
         )
     return told

@@ -173,6 +173,7 @@ class Verdict(Struct, frozen=True, eq=False):
     Args:
         scale: the share of a kept update that is committed, in (0, 1].
         rows, principals: fresh rows by number, and senders, that it evicts.
+        back: of a rollback, how many updates before this one the harm may have begun.
 
     >>> Verdict(Ruling.REJECT, "the loss of step 3 is nan").keeps
     False
@@ -183,6 +184,7 @@ class Verdict(Struct, frozen=True, eq=False):
     scale: float = 1.0
     rows: tuple[int, ...] = ()
     principals: tuple[str, ...] = ()
+    back: int = 0
 
     @property
     def keeps(self) -> bool:

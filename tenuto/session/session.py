@@ -14,20 +14,19 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from tenuto.config import OnlineLearnerConfig, SessionConfig
-from tenuto.errors import ConfigError
+from tenuto.errors import ConfigError, ExampleError
 from tenuto.learner import Learner
 from tenuto.models.weights import read
-from tenuto.session import recovery
+from tenuto.session import oversight, unlearning
 from tenuto.session.blueprint import agree, begun, plain
 from tenuto.session.fold import Fold
 from tenuto.session.intake import Intake, listed
 from tenuto.session.reports import Forgotten, Progress
 from tenuto.session.walk import Walk
-from tenuto.store.agenda import Cursor
 from tenuto.store.disk import Disk
 from tenuto.store.records import Receipt, SnapshotRow, Step
 from tenuto.streams import Stream
-from tenuto.types import OnlineExample, Prediction
+from tenuto.types import Batch, OnlineExample, Prediction
 
 
 class Session:
@@ -74,6 +73,7 @@ class Session:
             self._make = made.maker(model)
             self._walk = Walk(self.home, self.settings, self._make, partial(begun, self._make, given))
             self._intake = Intake(self.home.journal, self.learner)
+            self._audits: oversight.Audits | None = None
             if config is not None:
                 self._walk.configure(plain(config))
         except BaseException:
@@ -112,9 +112,8 @@ class Session:
 
         Args:
             stream: from `tenuto.streams.open_stream`.
-            on_progress: called after each chunk.
-            on_step: called after each step. What it raises stops the learning between two steps, with
-                those made to be committed by `close`.
+            on_progress, on_step: called after each chunk, and each step. What the latter raises stops the
+                learning between two steps, with those made to be committed by `close`.
             flush: learn an incomplete last batch too.
 
         Raises:
@@ -122,29 +121,22 @@ class Session:
             ExampleError: a bad row, under `strict`; the rows before it are learned.
         """
         self.run(on_step)
-        read = 0
-        for part in stream.parts:
-            fingerprint, start = part.fingerprint(), self._intake.offset(part)
-            total = None if on_progress is None else part.rows
-            skipped = 0 if fingerprint is None else start
-            for chunk in part.chunks(skipped, self.settings.ingest_rows):
-                chunk = chunk.after(start - skipped)
-                try:
-                    receipt = self._intake.chunk(chunk, fingerprint, strict=self.settings.strict)
-                finally:
-                    self._follow(on_step)
-                read += len(chunk.rows)
+        read, chunks = 0, self._intake.stream(stream, self.settings, counted=on_progress is not None)
+        try:
+            for progress in chunks:
+                read += progress.read
+                self._follow(on_step)
                 if on_progress is not None:
-                    on_progress(Progress(source=part.name, rows=chunk.end, total=total, receipt=receipt))
+                    on_progress(progress)
+        except ExampleError:
+            self._follow(on_step)
+            raise
         if flush:
             self.flush(on_step)
         return read
 
     def ingest(self, examples: Sequence[OnlineExample], *, source: str = "session") -> Receipt:
-        """Acknowledge examples: durable on return, learned by the next `run`.
-
-        A missing id becomes `<source>:<n>`, n counting this source's examples.
-        """
+        """Acknowledge examples: durable on return, learned by the next `run`; a missing id: <source>:<n>."""
         known = self.home.journal.source(source)
         chunk = listed(examples, source, 0 if known is None else known.offset)
         return self._intake.chunk(chunk, None, strict=self.settings.strict)
@@ -156,11 +148,21 @@ class Session:
         return steps
 
     def _follow(self, on_step: Callable[[Step], None] | None) -> int:
-        steps = 0
-        for steps, step in enumerate(self._walk.steps(), start=1):  # noqa: B007
+        made = 0
+        self._look()
+        for step in self._walk.steps():
+            made += 1
             if on_step is not None:
                 on_step(step)
-        return steps
+            self._look(step)
+        return made
+
+    def _look(self, step: Step | None = None) -> None:
+        """Order the audit that is due; keep the state that passed one."""
+        if step is not None and step.verdict == "audit":
+            self.snapshot()
+        if self._audits is not None and not self.frozen and self._audits.due(self.home, self.k):
+            self._walk.order("audit", self._audits.answers(self.learner))
 
     def walk(self) -> Iterator[Step]:
         """Learn what waits, yielding each step as it is made; committed in groups."""
@@ -168,11 +170,7 @@ class Session:
         self._walk.commit()
 
     def flush(self, on_step: Callable[[Step], None] | None = None) -> int:
-        """Learn what waits, an incomplete batch included; the steps made.
-
-        The end of input is an entry even where no batch is incomplete: it would be one, were a row of
-        an earlier batch forgotten.
-        """
+        """Learn what waits, an incomplete batch included, and journal the end of input; the steps made."""
         steps, journal = self.run(on_step), self.home.journal
         newest = journal.read(after=journal.last_seq - 1)
         if newest and newest[0].kind != "flush":
@@ -180,21 +178,53 @@ class Session:
             steps += self.run(on_step)
         return steps
 
-    def take(self, ids: Sequence[str]) -> int:
-        """Learn these rows, and then the backlog: corrections, or rows that were set aside; the steps made.
+    def take(self, ids: Sequence[str], *, approved: bool = False) -> int:
+        """Learn these rows, and then the backlog: corrections, or rows that lie aside; the steps made.
+
+        Args:
+            approved: a person vouches for them; no guard judges who sent them.
 
         Raises:
             ConfigError: an id is not in the journal.
         """
-        found = {id: self.home.journal.lookup(id) for id in ids}
-        for id, entry in found.items():
-            if entry is None:
-                self.home.journal.database.trust()
-                raise ConfigError(f"there is no row {id!r} in the journal; ingest it first")
-        seqs = [entry.seq for entry in found.values() if entry is not None]
-        size = self.learner.config.batch_size
-        for start in range(0, len(seqs), size):
-            self._walk.order("take", {"seqs": seqs[start : start + size]})
+        for seqs in oversight.parts(self.home, ids, self.learner.config.batch_size):
+            self._walk.order("take", {"seqs": seqs, **({"approved": True} if approved else {})})
+        return self.run()
+
+    @property
+    def frozen(self) -> str:
+        """Why no row is learned until `thaw` or `reset`; empty where rows are."""
+        return self.fold.frozen
+
+    def audit(self, held_out: Batch, every: int | None = None) -> None:
+        """Ask the learner rows it never learns; its guard freezes it where it got worse.
+
+        The answers are journaled, so that a replay needs no rows; a good audit takes a snapshot.
+
+        Args:
+            held_out: n >= 400 rows, the same every time; a group is those of one domain, or else label.
+            every: ask every so many steps while this session is open; None: once, now, the backlog learned.
+
+        Raises:
+            ConfigError: the learner has no guard that audits, or other rows were asked before.
+        """
+        audits = oversight.Audits(self.learner, held_out, every)
+        if every is not None:
+            self._audits = audits
+            return
+        self.run()
+        self._walk.order("audit", audits.answers(self.learner))
+        self.run()
+
+    def thaw(self) -> int:
+        """Accept what the learner lost, measure from here on, and learn the backlog; the steps made.
+
+        Raises:
+            ConfigError: it is not frozen.
+        """
+        if not self.frozen:
+            raise ConfigError("the learner is not frozen")
+        self._walk.order("thaw", {})
         return self.run()
 
     def consolidate(self) -> SnapshotRow:
@@ -218,25 +248,18 @@ class Session:
         Raises:
             ConfigError: the name is taken or out of form, or this step is kept under another.
         """
-        newest = self.home.snapshots.list()[0]
-        if newest.k == self.k:
-            if name in (None, newest.name):
-                return newest
-            if newest.name is not None:
-                raise ConfigError(f"step {self.k} is kept already, as {newest.name}; use that name")
-        self._walk.commit(snapshot=True, name=name)
-        return self.home.snapshots.list()[0]
+        return self._walk.snapshot(name)
 
-    def reset(self, snapshot: str | int) -> int:
+    def reset(self, snapshot: str | int | None = None) -> int:
         """Go back to a kept snapshot, by name or step; what was learned since is set aside. The step.
 
-        The rows set aside stay in the journal: `take` learns them again.
+        None: where frozen, that of the last good audit, or else the newest before this step. Rows set aside
+        stay in the journal: `take` learns them again.
 
         Raises:
             ConfigError: there is no such snapshot.
         """
-        row = self.home.snapshots.find(snapshot)
-        place = Cursor.of(row.cursor).place
+        place = oversight.place(self.home, snapshot, frozen=bool(self.frozen))
         if place < self.fold.cursor.place:
             self._walk.order("reset", {"seq": place[0], "done": place[1]})
             self.run()
@@ -250,10 +273,8 @@ class Session:
         principal: str | None = None,
         on_step: Callable[[Step], None] | None = None,
     ) -> Forgotten:
-        """Exact unlearning: the content is wiped from disk, the model is the one that never saw it.
-
-        Rows derived from what is forgotten go too. The state is rebuilt from the last snapshot before
-        the first of them.
+        """Exact unlearning: the content, and rows derived from it, are wiped from disk, and the model is the
+        one that never saw it, rebuilt from the last snapshot before the first of them.
 
         Args:
             id, source, principal: whose rows; several must all fit.
@@ -263,29 +284,12 @@ class Session:
             ConfigError: nothing fits.
             OutOfReach: it was learned before the oldest kept snapshot; nothing was changed.
         """
-        journal = self.home.journal
         self.run()
-        seqs = journal.descendants(journal.seqs(id=id, source=source, principal=principal))
-        if seqs and recovery.saw(self.fold.cursor, seqs):
-            recovery.unseen(self.home, seqs)
-        wanted = id or source or principal
-        erased = journal.erase(
-            seqs, reason="asked", ids=() if id is None else (id,), source=source, principal=principal
-        )
-        if not erased.entries and not erased.quarantined:
-            journal.database.trust()
-            raise ConfigError(
-                f"there is nothing of {wanted!r} to forget; it was never taken, or is forgotten"
-            )
-        rebuilt = self._walk.heed()
+        erased, rebuilt = unlearning.erase(self._walk, id=id, source=source, principal=principal)
         self.run(on_step)
         self.snapshot()
-        return Forgotten(
-            entries=erased.entries,
-            quarantined=erased.quarantined,
-            rebuilt_from=rebuilt,
-            digest=self.learner.digest(),
-        )
+        gone = {"entries": erased.entries, "quarantined": erased.quarantined}
+        return Forgotten(**gone, rebuilt_from=rebuilt, digest=self.learner.digest())
 
     def close(self) -> None:
         """Commit the steps made and let go of the home; a step broken off is made again when it is opened."""

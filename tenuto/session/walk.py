@@ -10,14 +10,19 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from tenuto.config import SessionConfig
-from tenuto.errors import StoreError
+from tenuto.errors import ConfigError, StoreError
 from tenuto.learner import CHANGEABLE
 from tenuto.session import recovery
 from tenuto.session.fold import Fold, environment
-from tenuto.store.agenda import Cursor, Place, Return
+from tenuto.store.agenda import Return
+from tenuto.store.cursor import Cursor, Place
 from tenuto.store.home import Home
 from tenuto.store.journal import Journal
 from tenuto.store.records import Entry, SnapshotRow, Step
+from tenuto.types import Ruling, Verdict
+
+TRIES = 3
+"""Rollbacks to one place, at most: where three have not helped, a fourth would not."""
 
 
 class Walk:
@@ -64,6 +69,8 @@ class Walk:
             if isinstance(done, Return):
                 self._return(done.place)
                 continue
+            if self.fold.verdict.ruling is Ruling.ROLLBACK:
+                self._roll_back(done, self.fold.verdict)
             self._made.append(done)
             self._whole = True
             if done.k % self._settings.snapshot_every == 0:
@@ -119,6 +126,17 @@ class Walk:
         if snapshot:
             self._tidy()
 
+    def snapshot(self, name: str | None) -> SnapshotRow:
+        """Keep the state of this step. Raises ConfigError where it is kept under another name."""
+        newest, k = self.home.snapshots.list()[0], self.fold.k
+        if newest.k == k:
+            if name in (None, newest.name):
+                return newest
+            if newest.name is not None:
+                raise ConfigError(f"step {k} is kept already, as {newest.name}; use that name")
+        self.commit(snapshot=True, name=name)
+        return self.home.snapshots.list()[0]
+
     def _tidy(self) -> None:
         """Keep the disk within what the settings allow."""
         home, settings = self.home, self._settings
@@ -140,6 +158,18 @@ class Walk:
         """Go back to a snapshot at or before a place; the walk goes on from there."""
         rows = [row for row in self.home.snapshots.list() if Cursor.of(row.cursor).place <= place]
         self._rewind(recovery.sound(self.home, rows))
+
+    def _roll_back(self, step: Step, verdict: Verdict) -> None:
+        """Order that the rows since the last good snapshot be learned again, at half the rate."""
+        good = [row for row in self.home.snapshots.list() if row.k < step.k - verdict.back]
+        if not good:
+            return
+        place = Cursor.of(good[0].cursor).place
+        body = {"seq": place[0], "done": place[1]}
+        before = [order.plain() for order in _commands(self.home.journal, 0) if order.kind == "rollback"]
+        if sum({name: one[name] for name in body} == body for one in before) < TRIES:
+            rate = self.fold.learner.config.learning_rate / 2
+            self.order("rollback", {**body, "learning_rate": rate, "reason": verdict.reason})
 
     def _rewind(self, row: SnapshotRow) -> None:
         self.fold = fold = recovery.load(self.home, self._make, row)
@@ -170,7 +200,7 @@ class Walk:
         return rebuilt
 
     def turn(self) -> None:
-        """Carry out a reset that a crash cut short, so that what is asked next comes after it."""
+        """Carry out a reset or rollback that a crash cut short, so that what is asked next comes after it."""
         steps = self.steps()
         while self.fold.agenda.returning and next(steps, None) is not None:
             pass

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from tenuto.store.agenda import Cursor
+from tenuto.store.cursor import Cursor
 from tenuto.store.home import BLOBS, JOURNAL, LEDGER, LOCK, Home
 from tenuto.store.records import CurvePoint, Quarantined, Source
 from tenuto.store.schema import EXAMPLE, LIVE

@@ -89,9 +89,18 @@ class Walk:
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Change those of these settings that may change and differ, from the next step on."""
         mine = self.fold.learner.config.to_plain()
+        mine["learning_rate"] = self._asked_rate()
         changes = {n: settings[n] for n in CHANGEABLE if settings.get(n, mine[n]) != mine[n]}
         if changes:
             self.order("config", changes)
+
+    def _asked_rate(self) -> float:
+        """The learning rate as it was asked for: where a rollback lowered it, that from before."""
+        rate = self.fold.learner.config.learning_rate
+        for order in self.home.journal.fetch([self.fold.cursor.answered]):
+            body = order.plain()
+            return float(body["asked"]) if body.get("learning_rate") == rate else rate
+        return rate
 
     def genesis(self, begin: recovery.Make) -> None:
         """Keep the learner as it is before its first row."""
@@ -168,8 +177,8 @@ class Walk:
         body = {"seq": place[0], "done": place[1]}
         before = [order.plain() for order in _commands(self.home.journal, 0) if order.kind == "rollback"]
         if sum({name: one[name] for name in body} == body for one in before) < TRIES:
-            rate = self.fold.learner.config.learning_rate / 2
-            self.order("rollback", {**body, "learning_rate": rate, "reason": verdict.reason})
+            rate = {"learning_rate": self.fold.learner.config.learning_rate / 2, "asked": self._asked_rate()}
+            self.order("rollback", {**body, **rate, "reason": verdict.reason})
 
     def _rewind(self, row: SnapshotRow) -> None:
         self.fold = fold = recovery.load(self.home, self._make, row)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from tenuto.config import OnlineLearnerConfig, SessionConfig
 from tests.crash.acts import (
     Act,
+    Audit,
     Consolidate,
     Flush,
     Forget,
@@ -21,7 +22,9 @@ from tests.crash.acts import (
     Run,
     Snapshot,
     Take,
+    Thaw,
     example,
+    lawfully,
     span,
 )
 
@@ -122,7 +125,28 @@ def prune() -> Story:
     )
 
 
-STORIES: tuple[Callable[[], Story], ...] = (birth, turn, forget, prune)
+def guarded() -> Story:
+    """A rate is raised too far and rolled back from; what was known is lost, which freezes; it is accepted."""
+    return Story(
+        name="guarded",
+        prelude=(lawfully(0, 320), Run(), Audit(1)),
+        acts=(
+            Reopen(learning_rate=9.0),
+            lawfully(320, 400, scale=10.0),
+            Run(),
+            Audit(2),
+            lawfully(400, 406),
+            Take(("r402",)),
+            Thaw(),
+            Flush(),
+        ),
+        config=replace(
+            CONFIG, hidden=(16,), memory_size=100, momentum=0.9, guard="finite+divergence+retention"
+        ),
+    )
+
+
+STORIES: tuple[Callable[[], Story], ...] = (birth, turn, forget, prune, guarded)
 VARIANTS: tuple[Callable[[Story], Story], ...] = (
     lambda story: story,
     lambda story: replace(story, log_pages=12, method="derpp", config=replace(story.config, momentum=0.9)),

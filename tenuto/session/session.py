@@ -268,7 +268,7 @@ class Session:
     def forget(
         self,
         *,
-        id: str | None = None,
+        id: str | Sequence[str] | None = None,
         source: str | None = None,
         principal: str | None = None,
         on_step: Callable[[Step], None] | None = None,
@@ -277,7 +277,7 @@ class Session:
         one that never saw it, rebuilt from the last snapshot before the first of them.
 
         Args:
-            id, source, principal: whose rows; several must all fit.
+            id, source, principal: whose rows, of one id or any of several; all that is given must fit.
             on_step: called after each step that is made again.
 
         Raises:

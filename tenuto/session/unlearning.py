@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from tenuto.errors import ConfigError
 from tenuto.session import recovery
 from tenuto.session.walk import Walk
@@ -9,7 +11,7 @@ from tenuto.store.records import Erased
 
 
 def erase(
-    walk: Walk, *, id: str | None, source: str | None, principal: str | None
+    walk: Walk, *, id: str | Sequence[str] | None, source: str | None, principal: str | None
 ) -> tuple[Erased, int | None]:
     """Erase the rows that fit all that is given, and those derived from them, and go back to before them.
 
@@ -21,12 +23,12 @@ def erase(
         OutOfReach: a row was learned before the oldest kept snapshot; nothing was changed.
     """
     journal = walk.home.journal
-    seqs = journal.descendants(journal.seqs(id=id, source=source, principal=principal))
+    ids = () if id is None else (id,) if isinstance(id, str) else tuple(id)
+    found = [journal.seqs(id=one, source=source, principal=principal) for one in ids or (None,)]
+    seqs = journal.descendants(seq for some in found for seq in some)
     if seqs and recovery.saw(walk.fold.cursor, seqs):
         recovery.unseen(walk.home, seqs)
-    erased = journal.erase(
-        seqs, reason="asked", ids=() if id is None else (id,), source=source, principal=principal
-    )
+    erased = journal.erase(seqs, reason="asked", ids=ids, source=source, principal=principal)
     if not erased.entries and not erased.quarantined:
         journal.database.trust()
         wanted = id or source or principal

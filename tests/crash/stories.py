@@ -126,7 +126,7 @@ def prune() -> Story:
 
 
 def guarded() -> Story:
-    """A rate is raised too far and rolled back from; what was known is lost, which freezes; it is accepted."""
+    """A rate is raised too far and rolled back from; what was known is lost, frozen for, and accepted."""
     return Story(
         name="guarded",
         prelude=(lawfully(0, 320), Run(), Audit(1)),

@@ -258,8 +258,8 @@ def test_rows_that_a_guard_left_out_lie_aside_and_are_learned_once_approved(tmp_
 def test_a_batch_that_a_guard_refused_lies_aside(tmp_path: Path) -> None:
     with Session(tmp_path, config=CONFIG.but({"head": "fixed", "classes": (0, 1, 2, 3)})) as s:
         s.ingest(rows(0, 8))
-        s.ingest(rows(8, 12, scale=3e37))
+        s.ingest([OnlineExample(input=[1.0] * 4, target=1, id=f"heavy{i}", weight=3e38) for i in range(4)])
         s.run()
         step = s.home.ledger.steps(after=2)[0]
-        assert step.verdict.startswith("reject: ")
+        assert step.verdict.startswith("reject: "), step.verdict
         assert s.fold.cursor.aside == [[9, 12]]

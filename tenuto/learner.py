@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 from torch import nn
 
 from tenuto import guards, methods, models, optimizers, trees
@@ -67,10 +68,10 @@ class Learner(Predictor):
         config = config or OnlineLearnerConfig()
         self.recipe = methods.load(method, options) if isinstance(method, str) else method
         self.guard = guards.load(config.guard)
+        self._looks = guards.reads_activations(self.guard)
         self.optimizer = optimizers.make(config, optimizer)
         self.memory = remember(self.recipe, config)
-        self.counters = Counters()
-        self.watch = Watch(config)
+        self.counters, self.watch = Counters(), Watch(config)
         self.context = Context(dict(self.recipe.parts()), self.recipe.context, config.seed)
         self.sleep = Sleep(self.recipe, config, self.memory, self.context, self.counters)
         self._origin: State = {}
@@ -197,10 +198,11 @@ class Learner(Predictor):
 
     def _estimate(self, body: models.Body, batch: Batch, objective: Objective) -> Estimate:
         """Loss, outputs and gradient; what the model draws at random is keyed by the step."""
-        if not body.stochastic:
+        if not (body.stochastic or self._looks):
             return self.recipe.estimator(objective, body.params, batch)
-        with torch_draws(self.config.seed, "forward", self.counters.steps):
-            return self.recipe.estimator(objective, body.params, batch)
+        draws = torch_draws(self.config.seed, "forward", self.counters.steps)
+        with draws, models.sites(body.module, self._looks) as sites:
+            return replace(self.recipe.estimator(objective, body.params, batch), sites=sites)
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change settings from the next step on.

@@ -130,12 +130,14 @@ class Estimate(Struct, frozen=True, eq=False):
         outputs: (n, c), of the rows it is over, before the update.
         grads: one gradient per trainable parameter, by name.
         batch: the rows it is over, where an estimator chose among the joined ones; None: all of them.
+        sites: how large each row (n,) is behind each layer, where a guard reads that.
     """
 
     loss: Tensor
     outputs: Tensor
     grads: dict[str, Tensor]
     batch: Batch | None = None
+    sites: dict[str, Tensor] = field(default_factory=dict)
 
     def spent(self) -> Estimate:
         """Loss and outputs alone."""

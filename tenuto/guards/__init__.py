@@ -92,6 +92,16 @@ def auditor(guard: Guard) -> Auditor | None:
     return next((one for one in chain if isinstance(one, Auditor)), None)
 
 
+def reads_activations(guard: Guard) -> bool:
+    """Must the learner tell this guard, or one of its chain, how large rows are behind each layer?
+
+    >>> reads_activations(load("finite")), reads_activations(load("finite+activations"))
+    (False, True)
+    """
+    chain = guard.guards.values() if isinstance(guard, Chain) else [guard]
+    return any(getattr(one, "reads_activations", False) for one in chain)
+
+
 def options(name: str) -> dict[str, Limits]:
     """What a guard's options may be, by name.
 

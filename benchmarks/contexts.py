@@ -1,4 +1,4 @@
-"""Class-incremental runs: ten classes in five contexts of two, learned in one pass.
+"""Class-incremental runs: classes in contexts of `per` (ten digits by two), learned in one pass.
 
 Which rows a seed sees, and in which order, is a pure function of the seed: every method of one seed
 learns the same stream from the same weights.
@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -21,20 +21,34 @@ from tenuto.models import MLP
 from tenuto.randomness import permutation, torch_draws
 from tenuto.streams import idx
 
-CONTEXTS, BATCH, MEMORY, RATE = 5, 10, 500, 0.05
+BATCH, MEMORY, RATE = 10, 500, 0.05
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
 class Rows:
-    """Rows to learn, inputs (n, features) and labels (n,) in 0 .. 9, and rows to test on."""
+    """Rows to learn, inputs (n, features) and labels (n,) from 0 on, and rows to test on.
+
+    Args:
+        per: classes in a context; labels are numbered context by context.
+        held: inputs and labels to choose on; None: a sixth of the rows to learn.
+    """
 
     inputs: Tensor
     labels: Tensor
     test_inputs: Tensor
     test_labels: Tensor
+    per: int = 2
+    held: tuple[Tensor, Tensor] | None = None
+
+    @property
+    def classes(self) -> int:
+        """Classes to tell apart."""
+        return int(self.labels.max()) + 1
 
     def validation(self) -> Rows:
-        """A sixth of the rows to learn as the test, the rest to learn; the true test is left out."""
+        """The same stream with the rows held out as the test; the true test is left out."""
+        if self.held is not None:
+            return replace(self, test_inputs=self.held[0], test_labels=self.held[1])
         order = torch.from_numpy(permutation(0, "validation", len(self.labels)))
         test, learn = order.tensor_split([len(order) // 6])
         return Rows(
@@ -47,8 +61,8 @@ class Rows:
     def contexts(self, seed: int, count: int | None) -> list[Tensor]:
         """For each context the numbers of its rows in random order, at most `count` of them."""
         found = []
-        for context in range(CONTEXTS):
-            rows = (self.labels // 2 == context).nonzero()[:, 0]
+        for context in range(self.classes // self.per):
+            rows = (self.labels // self.per == context).nonzero()[:, 0]
             order = permutation(seed, f"context {context}", len(rows))[:count]
             found.append(rows[torch.from_numpy(order)])
         return found
@@ -56,8 +70,9 @@ class Rows:
     def accuracies(self, labels: Tensor) -> tuple[list[float], float]:
         """The accuracy of predicted test labels on each context, and on the whole test."""
         right = (labels == self.test_labels).double()
-        context = self.test_labels // 2
-        return [right[context == c].mean().item() for c in range(CONTEXTS)], right.mean().item()
+        context = self.test_labels // self.per
+        averages = [right[context == c].mean().item() for c in range(self.classes // self.per)]
+        return averages, right.mean().item()
 
 
 def mnist() -> Rows:
@@ -143,7 +158,8 @@ def learn(
     rows: Rows, setting: Setting, seed: int, *, count: int | None, head: str, every: bool = True
 ) -> Run:
     """Learn one stream; test after every context, or after the last alone."""
-    config = {"seed": seed, "learning_rate": RATE, "memory_size": MEMORY, "head": head, **setting.config}
+    fixed = {"seed": seed, "batch_size": BATCH, "learning_rate": RATE, "memory_size": MEMORY, "head": head}
+    config = {**fixed, **setting.config}
     with torch_draws(seed, "model", 0):
         model = MLP(rows.inputs.shape[1], (400, 400), 10 if head == "fixed" else 0)
     learner = Learner(model, OnlineLearnerConfig.of(config), method=setting.method, options=setting.options)
@@ -154,7 +170,7 @@ def learn(
     matrix, overall, seconds = [], 0.0, 0.0
     for part in parts:
         start = time.process_time()
-        for batch in part.split(BATCH):
+        for batch in part.split(learner.config.batch_size):
             learner.learn_batch(Batch(rows.inputs[batch], rows.labels[batch]))
         if setting.consolidates:
             learner.consolidate()

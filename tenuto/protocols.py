@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
-    from tenuto.reports import ConsolidationReport, DriftReport
+    from tenuto.reports import ConsolidationReport, DriftReport, Reason
     from tenuto.types import (
         Batch,
         Estimate,
@@ -33,22 +33,16 @@ if TYPE_CHECKING:
 class OnlineLearner(Protocol):
     """Learns one row or one batch at a time and answers at any moment."""
 
-    def learn_one(self, example: OnlineExample) -> Trace:
-        """Learn one row."""
-
+    def learn_one(self, example: OnlineExample) -> Trace: ...
     def learn_batch(self, batch: Batch) -> Trace:
         """Learn n rows; ExampleError where one cannot be learned, with nothing changed."""
 
     def predict(self, inputs: Any) -> Prediction:
         """Answers for rows (n, *shape); nothing changes. NothingLearned before the first row."""
 
-    def consolidate(self) -> ConsolidationReport:
-        """Close the context."""
-
+    def consolidate(self) -> ConsolidationReport: ...
     @property
-    def model(self) -> Module:
-        """The module being trained."""
-
+    def model(self) -> Module: ...
     def save_state(self) -> State:
         """A copy of everything the next step depends on."""
 
@@ -86,11 +80,9 @@ class Task(Stateful, Protocol):
         """What balanced memories balance over: (n,) int64."""
 
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """The loss (n,) of each row, in nats under classification."""
+        """The loss (n,) of each row, in nats under classification; `loss` is their mean."""
 
-    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
-        """Their mean, a scalar."""
-
+    def loss(self, outputs: Tensor, targets: Tensor) -> Tensor: ...
     def right(self, outputs: Tensor, targets: Tensor) -> list[bool] | None:
         """Which of n rows were answered right; None where that has no meaning."""
 
@@ -158,11 +150,9 @@ class View:
 class Part(Stateful, Protocol):
     """Anything with a place in the step."""
 
+    def consolidate(self, view: View) -> None: ...
     def observe(self, trace: Trace) -> None:
         """Note a step that was committed; gradient and update are still in the trace."""
-
-    def consolidate(self, view: View) -> None:
-        """Close the context."""
 
 
 class Penalty(Part, Protocol):
@@ -298,3 +288,13 @@ class DriftDetector(Stateful, Protocol):
 
     def update(self, value: float | Tensor) -> DriftReport | None:
         """Take the next value; a report where it shows a drift. Raises ExampleError, with nothing changed."""
+
+
+class Scheduler(Stateful, Protocol):
+    """Says when to rest. It is told rows, reports and the time in seconds, and reads no clock."""
+
+    def seen(self, rows: int, now: float) -> None: ...
+    def drifted(self, report: DriftReport) -> None: ...
+    def rested(self, now: float) -> None: ...
+    def due(self, now: float) -> Reason | None:
+        """Why a rest is due, or None; it stays due until `rested`."""

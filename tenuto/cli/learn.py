@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from signal import Signals
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,7 @@ from tenuto.store.home import Home
 
 if TYPE_CHECKING:
     from tenuto.cli.shared.meter import Meter
+    from tenuto.consolidation import ConsolidationScheduler
     from tenuto.session import Progress
     from tenuto.store.records import Step
     from tenuto.streams import Stream
@@ -24,6 +26,8 @@ if TYPE_CHECKING:
 REASONS = 3
 COMMIT = 2.0
 """Seconds between two commits of a slow stream: what a viewer sees is no older."""
+PULSE = 1.0
+"""Seconds of silence after which the clock is looked at."""
 HELD_OUT = 10_000
 """Rows of a holdout that are asked, at most."""
 
@@ -49,6 +53,7 @@ HELD_OUT = 10_000
     metavar="NAME=VALUE",
     help="Of --curriculum: window, patience, start, power, rows.",
 )
+@options.rests
 @click.option("--no-flush", is_flag=True, help="Leave an incomplete last batch waiting.")
 @options.as_json
 @click.pass_context
@@ -76,7 +81,8 @@ def command(
     """
     learner, kept = options.settings(context)
     chosen = options.assigned(pairs, "--option") or None
-    rows = options.opened(context, stream, name=source)
+    clock = options.scheduler(context)
+    rows = options.opened(context, stream, name=source, pulse=None if clock is None else PULSE)
     if curriculum:
         rows = options.paced(rows, pacing)
     elif pacing:
@@ -94,7 +100,7 @@ def command(
             session.reset(snapshot)
         known = survey.quarantine(session.home, 1)
         meter = Meter(session, None if asked is None else batch(asked, HELD_OUT))
-        fault, stopped = _learn(meter, rows, flush=not no_flush)
+        fault, stopped = _learn(meter, rows, clock, flush=not no_flush)
     with Home.view(home) as view:
         new = view.journal.quarantined(after=known[0].n if known else 0, limit=REASONS)
         head = view.ledger.head
@@ -117,8 +123,10 @@ def command(
     return Exit.OK if stopped is None else 128 + stopped
 
 
-def _learn(meter: Meter, rows: Stream, *, flush: bool) -> tuple[TenutoError | None, Signals | None]:
-    """Learn the rows, showing how it goes; the error or the signal that stopped it."""
+def _learn(
+    meter: Meter, rows: Stream, clock: ConsolidationScheduler | None, *, flush: bool
+) -> tuple[TenutoError | None, Signals | None]:
+    """Learn the rows, resting when the clock says so; the error or the signal that stopped it."""
     from tenuto.cli.shared.interrupt import Interrupt
     from tenuto.cli.shared.live import Display
     from tenuto.cli.shared.pace import Pace
@@ -136,6 +144,9 @@ def _learn(meter: Meter, rows: Stream, *, flush: bool) -> tuple[TenutoError | No
             display.draw()
             if commits.due():
                 meter.session.run()
+            if clock is not None:
+                interrupt.step()
+                meter.rest(clock, time.time(), on_step)
             interrupt.wait()
 
         try:
@@ -168,6 +179,9 @@ def _say(told: dict[str, Any]) -> None:
         lines["held out"] = f"{percent(told['holdout'])} right"
     if told.get("holdout_error") is not None:
         lines["held out"] = f"{told['holdout_error']:.4g} mean squared error"
+    if told["rests"]:
+        causes = [f"{plural(count, 'rest')} ({cause})" for cause, count in told["rests"].items()]
+        lines["rested"] = ", ".join(causes)
     if told["duplicates"]:
         lines["duplicates"] = f"{plural(told['duplicates'], 'row')} known already, not learned again"
     if told["forgotten"]:

@@ -21,6 +21,7 @@ import tenuto
 from tenuto import guards
 from tenuto.errors import ExampleError
 from tenuto.learner import Learner
+from tenuto.reports import DriftReport
 from tenuto.store.agenda import Agenda, Order, Return, Rows
 from tenuto.store.cursor import Cursor
 from tenuto.store.journal import Journal
@@ -42,6 +43,7 @@ class Fold:
 
     Attributes:
         verdict: what the guards said of the last step.
+        drifts: those found in the rows that were learned last.
     """
 
     def __init__(
@@ -61,6 +63,7 @@ class Fold:
         self._journal = journal
         self.agenda = Agenda(journal, cursor, learner.config.batch_size, until)
         self.changed: dict[int, int | None] = {}
+        self.drifts: tuple[DriftReport, ...] = ()
         self._block: Block
         self._index: dict[int, int] = {}
         self._origin = [0] * (max(memory, default=-1) + 1)
@@ -102,6 +105,7 @@ class Fold:
         learner, senders = self.learner, [None if approved else entry.principal for entry in entries]
         first, last = entries[0].seq, entries[-1].seq
         self.k += 1
+        self.drifts = ()
         try:
             trace = learner.learn_batch(self._sent(entries, senders))
         except ExampleError as error:
@@ -115,6 +119,7 @@ class Fold:
             self.cursor.lay_aside(entry.seq for row, entry in enumerate(entries) if row not in trace.left)
         replayed = self._replayed(trace.batch)
         self._trace(entries, trace)
+        self.drifts = trace.drifts
         n = len(trace.left)
         right = learner.task.right(trace.estimate.outputs[:n], trace.batch.targets[:n])
         return Step(
@@ -152,10 +157,12 @@ class Fold:
 
     def _obey(self, entry: Entry) -> Step:
         self.k += 1
+        self.drifts = ()
         body, said = entry.plain(), entry.kind
         match entry.kind:
             case "consolidate":
                 self.learner.consolidate()
+                said += f": {cause}" if (cause := body.get("cause")) else ""
             case "config":
                 self.learner.configure(body)
             case "rollback":

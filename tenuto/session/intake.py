@@ -51,11 +51,13 @@ class Intake:
                 yield Progress(source=part.name, rows=chunk.end, total=total, read=read, receipt=receipt)
 
     def chunk(self, chunk: Chunk, fingerprint: str | None, *, strict: bool) -> Receipt:
-        """Acknowledge a chunk of a stream with how far it was read.
+        """Acknowledge a chunk of a stream with how far it was read; one without rows says nothing.
 
         Raises:
             ExampleError: the first bad row, under `strict`; the rows before it are acknowledged.
         """
+        if not chunk.rows:
+            return Receipt()
         rows: list[Row] = []
         refused: list[Refused] = []
         raw = iter(chunk.raw or ())

@@ -1,8 +1,7 @@
-"""Oversight: rows drawn forward, held-out answers as an entry, and the snapshot to go back to."""
+"""Oversight: held-out answers as entries of the journal, and the snapshot to go back to."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,17 +13,6 @@ from tenuto.learner import Learner
 from tenuto.store.cursor import Cursor, Place
 from tenuto.store.home import Home
 from tenuto.types import Batch
-
-
-def parts(home: Home, ids: Sequence[str], size: int) -> Iterator[list[int]]:
-    """The seqs of these rows, at most `size` at a time. Raises ConfigError for an id that is not there."""
-    found = {id: home.journal.lookup(id) for id in ids}
-    for id, entry in found.items():
-        if entry is None:
-            home.journal.database.trust()
-            raise ConfigError(f"there is no row {id!r} in the journal; ingest it first")
-    seqs = [entry.seq for entry in found.values() if entry is not None]
-    yield from (seqs[start : start + size] for start in range(0, len(seqs), size))
 
 
 class Audits:

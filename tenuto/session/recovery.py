@@ -7,17 +7,17 @@ the digest. After a reset or a forgetting it starts from a snapshot that never s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
-from tenuto.errors import CorruptHome, OutOfReach
+from tenuto.errors import ConfigError, CorruptHome, OutOfReach
 from tenuto.learner import Learner
 from tenuto.session.fold import Fold, environment
 from tenuto.store.cursor import Cursor
 from tenuto.store.disk import RESTORE
 from tenuto.store.home import Home
-from tenuto.store.records import SnapshotRow, Step
+from tenuto.store.records import Erased, SnapshotRow, Step
 
 Make = Callable[[], Learner]
 
@@ -118,6 +118,28 @@ def unseen(home: Home, seqs: Iterable[int]) -> SnapshotRow:
         "without it; keep more snapshots or the whole journal (journal_max_age, journal_max_bytes) "
         "to be able to forget further back"
     )
+
+
+def erase(
+    home: Home, cursor: Cursor, *, id: str | Sequence[str] | None, source: str | None, principal: str | None
+) -> Erased:
+    """Wipe all that fits, and what derives from it, where a state that never saw it is within reach.
+
+    Raises:
+        ConfigError: nothing fits.
+        OutOfReach: it was learned before the oldest kept snapshot; nothing was changed.
+    """
+    journal, ids = home.journal, () if id is None else (id,) if isinstance(id, str) else tuple(id)
+    found = [journal.seqs(id=one, source=source, principal=principal) for one in ids or (None,)]
+    seqs = journal.descendants(seq for some in found for seq in some)
+    if seqs and saw(cursor, seqs):
+        unseen(home, seqs)
+    erased = journal.erase(seqs, reason="asked", ids=ids, source=source, principal=principal)
+    if not erased.entries and not erased.quarantined:
+        journal.database.trust()
+        wanted = id or source or principal
+        raise ConfigError(f"there is nothing of {wanted!r} to forget; it was never taken, or is forgotten")
+    return erased
 
 
 def sound(home: Home, rows: Iterable[SnapshotRow]) -> SnapshotRow:

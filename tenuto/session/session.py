@@ -17,7 +17,9 @@ from tenuto.config import OnlineLearnerConfig, SessionConfig
 from tenuto.errors import ConfigError, ExampleError
 from tenuto.learner import Learner
 from tenuto.models.weights import read
-from tenuto.session import oversight, unlearning
+from tenuto.protocols import Scheduler
+from tenuto.reports import Reason
+from tenuto.session import oversight, recovery
 from tenuto.session.blueprint import agree, begun, plain
 from tenuto.session.fold import Fold
 from tenuto.session.intake import Intake, listed
@@ -27,6 +29,8 @@ from tenuto.store.disk import Disk
 from tenuto.store.records import Receipt, SnapshotRow, Step
 from tenuto.streams import Stream
 from tenuto.types import Batch, OnlineExample, Prediction
+
+OnStep = Callable[[Step], None] | None
 
 
 class Session:
@@ -73,7 +77,6 @@ class Session:
             self._make = made.maker(model)
             self._walk = Walk(self.home, self.settings, self._make, partial(begun, self._make, given))
             self._intake = Intake(self.home.journal, self.learner)
-            self._audits: oversight.Audits | None = None
             if config is not None:
                 self._walk.configure(plain(config))
         except BaseException:
@@ -105,7 +108,7 @@ class Session:
         stream: Stream,
         *,
         on_progress: Callable[[Progress], None] | None = None,
-        on_step: Callable[[Step], None] | None = None,
+        on_step: OnStep = None,
         flush: bool = True,
     ) -> int:
         """Learn a stream from where this home left it, and what waits in the journal; the rows read.
@@ -141,36 +144,27 @@ class Session:
         chunk = listed(examples, source, 0 if known is None else known.offset)
         return self._intake.chunk(chunk, None, strict=self.settings.strict)
 
-    def run(self, on_step: Callable[[Step], None] | None = None) -> int:
+    def run(self, on_step: OnStep = None) -> int:
         """Learn every whole batch that waits in the journal; the steps made."""
         steps = self._follow(on_step)
         self._walk.commit()
         return steps
 
-    def _follow(self, on_step: Callable[[Step], None] | None) -> int:
+    def _follow(self, on_step: OnStep) -> int:
         made = 0
-        self._look()
         for step in self._walk.steps():
             made += 1
             if on_step is not None:
                 on_step(step)
-            self._look(step)
         return made
-
-    def _look(self, step: Step | None = None) -> None:
-        """Order the audit that is due; keep the state that passed one."""
-        if step is not None and step.verdict == "audit":
-            self.snapshot()
-        if self._audits is not None and not self.frozen and self._audits.due(self.home, self.k):
-            self._walk.order("audit", self._audits.answers(self.learner))
 
     def walk(self) -> Iterator[Step]:
         """Learn what waits, yielding each step as it is made; committed in groups."""
         yield from self._walk.steps()
         self._walk.commit()
 
-    def flush(self, on_step: Callable[[Step], None] | None = None) -> int:
-        """Learn what waits, an incomplete batch included, and journal the end of input; the steps made."""
+    def flush(self, on_step: OnStep = None) -> int:
+        """Learn what waits, an incomplete batch too, and journal that the input ended; the steps made."""
         steps, journal = self.run(on_step), self.home.journal
         newest = journal.read(after=journal.last_seq - 1)
         if newest and newest[0].kind != "flush":
@@ -187,8 +181,7 @@ class Session:
         Raises:
             ConfigError: an id is not in the journal.
         """
-        for seqs in oversight.parts(self.home, ids, self.learner.config.batch_size):
-            self._walk.order("take", {"seqs": seqs, **({"approved": True} if approved else {})})
+        self._walk.take(ids, approved=approved)
         return self.run()
 
     @property
@@ -209,37 +202,43 @@ class Session:
             ConfigError: the learner has no guard that audits, or other rows were asked before.
         """
         audits = oversight.Audits(self.learner, held_out, every)
-        if every is not None:
-            self._audits = audits
-            return
-        self.run()
-        self._walk.order("audit", audits.answers(self.learner))
-        self.run()
+        if every is None:
+            self.run()
+            self._walk.audit(audits)
+            self.run()
+        else:
+            self._walk.audits = audits
 
     def thaw(self) -> int:
-        """Accept what the learner lost, measure from here on, and learn the backlog; the steps made.
-
-        Raises:
-            ConfigError: it is not frozen.
-        """
+        """Accept what the frozen learner lost, measure from here on, learn the backlog; the steps made."""
         if not self.frozen:
             raise ConfigError("the learner is not frozen")
         self._walk.order("thaw", {})
         return self.run()
 
-    def consolidate(self) -> SnapshotRow:
-        """Learn what waits, let the method close its context, and take a snapshot."""
-        self.flush()
-        self.home.journal.command("consolidate", {})
-        self.run()
+    def consolidate(self, reason: Reason | None = None, on_step: OnStep = None) -> SnapshotRow:
+        """Learn what waits, let the learner consolidate, and take a snapshot; the journal has the reason."""
+        self.flush(on_step)
+        body = {} if reason is None else {"cause": reason.cause, "found": reason.found}
+        self.home.journal.command("consolidate", body)
+        self.run(on_step)
         return self.snapshot()
 
-    def predict(self, inputs: Any) -> Prediction:
-        """Answers for rows (n, *shape); nothing changes.
+    def rest(self, scheduler: Scheduler, now: float, on_step: OnStep = None) -> Reason | None:
+        """Consolidate where the scheduler says it is due at this time, in seconds; why, or None.
 
-        Raises:
-            NothingLearned: no row was learned yet.
+        It is told of the rows learned and the drifts found since it was last asked.
         """
+        self._walk.tell(scheduler, now)
+        reason = None if self.frozen else scheduler.due(now)
+        if reason is not None:
+            self.consolidate(reason, on_step)
+            self._walk.tell(scheduler, now)
+            scheduler.rested(now)
+        return reason
+
+    def predict(self, inputs: Any) -> Prediction:
+        """Answers for rows (n, *shape); nothing changes. Raises NothingLearned before the first row."""
         return self.learner.predict(inputs)
 
     def snapshot(self, name: str | None = None) -> SnapshotRow:
@@ -254,10 +253,7 @@ class Session:
         """Go back to a kept snapshot, by name or step; what was learned since is set aside. The step.
 
         None: where frozen, that of the last good audit, or else the newest before this step. Rows set aside
-        stay in the journal: `take` learns them again.
-
-        Raises:
-            ConfigError: there is no such snapshot.
+        stay in the journal: `take` learns them again. Raises ConfigError where there is no such snapshot.
         """
         place = oversight.place(self.home, snapshot, frozen=bool(self.frozen))
         if place < self.fold.cursor.place:
@@ -271,10 +267,9 @@ class Session:
         id: str | Sequence[str] | None = None,
         source: str | None = None,
         principal: str | None = None,
-        on_step: Callable[[Step], None] | None = None,
+        on_step: OnStep = None,
     ) -> Forgotten:
-        """Exact unlearning: the content, and rows derived from it, are wiped from disk, and the model is the
-        one that never saw it, rebuilt from the last snapshot before the first of them.
+        """Exact unlearning: rows and those derived from them are wiped, the model is one that never saw them.
 
         Args:
             id, source, principal: whose rows, of one id or any of several; all that is given must fit.
@@ -285,7 +280,8 @@ class Session:
             OutOfReach: it was learned before the oldest kept snapshot; nothing was changed.
         """
         self.run()
-        erased, rebuilt = unlearning.erase(self._walk, id=id, source=source, principal=principal)
+        erased = recovery.erase(self.home, self.fold.cursor, id=id, source=source, principal=principal)
+        rebuilt = self._walk.heed()
         self.run(on_step)
         self.snapshot()
         gone = {"entries": erased.entries, "quarantined": erased.quarantined}

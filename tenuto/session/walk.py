@@ -6,14 +6,17 @@ often a snapshot. What no commit holds is made again from the newest snapshot, b
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from tenuto.config import SessionConfig
 from tenuto.errors import ConfigError, StoreError
 from tenuto.learner import CHANGEABLE
+from tenuto.protocols import Scheduler
 from tenuto.session import recovery
 from tenuto.session.fold import Fold, environment
+from tenuto.session.oversight import Audits
+from tenuto.session.rests import News
 from tenuto.store.agenda import Return
 from tenuto.store.cursor import Cursor, Place
 from tenuto.store.home import Home
@@ -37,6 +40,7 @@ class Walk:
     Attributes:
         fold: the learner and its place.
         exact: does it come back bit for bit on this machine?
+        audits: held-out rows to ask on the way; None: none.
     """
 
     def __init__(
@@ -47,11 +51,13 @@ class Walk:
         self._make = make
         self._made: list[Step] = []
         self._whole = True
+        self.audits: Audits | None = None
         if not home.snapshots.list():
             self.genesis(begin or make)
         self.heed()
         self.fold, self.exact = recovery.recover(home, make)
         self._committed = self.fold.cursor.to_plain()
+        self._news = News(self.fold.learner.examples)
         self.turn()
 
     @property
@@ -64,6 +70,7 @@ class Walk:
         if not self._whole:
             raise StoreError("a step was broken off half-way; open the home again: it is then made anew")
         self.fold.agenda.listen()
+        self._look()
         self._whole = False
         while (done := self.fold.advance()) is not None:
             if isinstance(done, Return):
@@ -72,12 +79,14 @@ class Walk:
             if self.fold.verdict.ruling is Ruling.ROLLBACK:
                 self._roll_back(done, self.fold.verdict)
             self._made.append(done)
+            self._news.found(self.fold.drifts)
             self._whole = True
             if done.k % self._settings.snapshot_every == 0:
                 self.commit(snapshot=True)
             elif len(self._made) >= self._settings.commit_every:
                 self.commit()
             yield done
+            self._look(done)
             self._whole = False
         self._whole = True
 
@@ -85,6 +94,34 @@ class Walk:
         """Write a command that acts here and now, ahead of any backlog."""
         self.home.journal.command(kind, body, after=self.fold.cursor.seq)
         self.fold.agenda.listen()
+
+    def audit(self, audits: Audits) -> None:
+        """Order that the guard judge how held-out rows are answered now."""
+        self.order("audit", audits.answers(self.fold.learner))
+
+    def _look(self, step: Step | None = None) -> None:
+        """Order the audit that is due; keep the state that passed one."""
+        if step is not None and step.verdict == "audit":
+            self.snapshot(None)
+        if self.audits is not None and not self.fold.frozen and self.audits.due(self.home, self.fold.k):
+            self.audit(self.audits)
+
+    def take(self, ids: Sequence[str], *, approved: bool) -> None:
+        """Order these rows to be learned now. Raises ConfigError where one is not in the journal."""
+        found = {id: self.home.journal.lookup(id) for id in ids}
+        for id, entry in found.items():
+            if entry is None:
+                self.home.journal.database.trust()
+                raise ConfigError(f"there is no row {id!r} in the journal; ingest it first")
+        seqs = [entry.seq for entry in found.values() if entry is not None]
+        size = self.fold.learner.config.batch_size
+        for start in range(0, len(seqs), size):
+            body = {"seqs": seqs[start : start + size]}
+            self.order("take", {**body, "approved": True} if approved else body)
+
+    def tell(self, scheduler: Scheduler, now: float) -> None:
+        """Tell it what was learned, and which drifts were found, since the last time."""
+        self._news.tell(scheduler, self.fold.learner.examples, now)
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Change those of these settings that may change and differ, from the next step on."""

@@ -156,7 +156,8 @@ class Step(msgspec.Struct, frozen=True, kw_only=True, gc=False):
         lr: learning rate.
         loss: the objective over fresh and replayed rows, in nats under classification; NaN is kept as None.
         correct: fresh rows answered correctly before they were learned; None where that has no meaning.
-        verdict: what the guard said; of rows it kept, the drift that was found in them.
+        verdict: what the guard said; of rows it kept, the drift that was found in them; of a command its
+            name, and why.
         digest: of the state after it, at the end of a group; set by `Ledger.commit`.
     """
 

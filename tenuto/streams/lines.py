@@ -8,6 +8,7 @@ StreamError at that row instead: a later read goes on there, and finds the row o
 from __future__ import annotations
 
 import gzip
+import select
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Protocol
@@ -48,12 +49,15 @@ class LineStream(Source):
         name: the name of the source.
         path: the file or named pipe; None for standard input.
         dialect: how lines become examples.
+        pulse: seconds after which a silent pipe yields a chunk without rows; None: it waits. What is
+            gzipped always waits.
     """
 
-    def __init__(self, name: str, path: Path | None, dialect: Dialect) -> None:
+    def __init__(self, name: str, path: Path | None, dialect: Dialect, pulse: float | None = None) -> None:
         super().__init__(name, *([path] if path else []))
         self.path = path
         self.dialect = dialect
+        self._pulse = pulse
 
     @property
     def rows(self) -> int | None:
@@ -80,6 +84,8 @@ class LineStream(Source):
                 if rows and (row is None or len(rows) == size):
                     yield Chunk(self.name, start, rows, raw or None)
                     start, rows, raw = start + len(rows), [], []
+                elif row is None and self._pulse is not None:
+                    yield Chunk(self.name, start, [])
         except StreamError as error:
             fault = error
         if rows:
@@ -147,8 +153,16 @@ class LineStream(Source):
             parts.append(tail)
             if sum(map(len, parts)) > LONGEST:
                 raise StreamError(f"{self.name} holds a line of more than 64 MiB; is it one row per line?")
+            while self._silent(file):
+                yield [], True
         if last := b"".join(parts):
             yield [last], False
+
+    def _silent(self, file: Readable) -> bool:
+        """Does nothing come through a pipe for the length of a pulse? Its buffer is empty by then."""
+        if self._pulse is None or not self.live or isinstance(file, gzip.GzipFile):
+            return False
+        return not select.select([file], [], [], self._pulse)[0]
 
     def _text(self, block: bytes) -> bytes:
         if block.startswith((b"\xff\xfe", b"\xfe\xff")):

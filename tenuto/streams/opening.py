@@ -28,6 +28,7 @@ def open_stream(
     domain_field: str | None = None,
     name: str | None = None,
     labelled: bool = True,
+    pulse: float | None = None,
 ) -> Stream:
     """A stream of the rows of a file, a folder or standard input.
 
@@ -40,6 +41,8 @@ def open_stream(
         domain_field: the one that holds the domains.
         name: what to call the source; None: the name of the file.
         labelled: False lets targets be absent, as for rows to predict.
+        pulse: seconds after which a silent pipe yields a chunk without rows, so that whoever reads can do
+            something else; None: it waits.
 
     Raises:
         StreamError: there is no such file, it may not be read, or its format is unknown.
@@ -57,7 +60,7 @@ def open_stream(
     if format is not None and format not in FORMATS:
         raise ConfigError(f"format {format!r} is unknown; {_known()}")
     if str(source) == "-":
-        return _open(None, name or "stdin", format or "jsonl", fields)
+        return _open(None, name or "stdin", format or "jsonl", fields, pulse)
     path = Path(source)
     _allowed(path)
     if path.is_dir():
@@ -65,7 +68,7 @@ def open_stream(
     found = format or _guess(path)
     if found is None:
         raise StreamError(f"the format of {path} is unknown; {_known()}: rename it, or give --format")
-    return _open(path, name or path.name, found, fields)
+    return _open(path, name or path.name, found, fields, pulse)
 
 
 def _known() -> str:
@@ -80,18 +83,18 @@ def _guess(path: Path) -> str | None:
     return "idx" if "idx3" in name else None
 
 
-def _open(path: Path | None, name: str, format: str, fields: Fields) -> Source:
+def _open(path: Path | None, name: str, format: str, fields: Fields, pulse: float | None = None) -> Source:
     match format:
         case "jsonl":
             from tenuto.streams.jsonl import JsonLines
             from tenuto.streams.lines import LineStream
 
-            return LineStream(name, path, JsonLines(fields))
+            return LineStream(name, path, JsonLines(fields), pulse)
         case "csv" | "tsv":
             from tenuto.streams.lines import LineStream
             from tenuto.streams.table import Table
 
-            return LineStream(name, path, Table(fields, "," if format == "csv" else "\t"))
+            return LineStream(name, path, Table(fields, "," if format == "csv" else "\t"), pulse)
     if path is None:
         raise ConfigError(f"{format} cannot be read from standard input; name a file")
     if format == "npz":

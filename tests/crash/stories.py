@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from tenuto.config import OnlineLearnerConfig, SessionConfig
 from tests.crash.acts import (
@@ -68,9 +69,9 @@ class Story:
 
 
 def birth() -> Story:
-    """A home is made, learns, flushes and consolidates."""
+    """A home is made, learns, flushes and consolidates, sleeping as it does."""
     acts = (span(0, 6), Run(), span(6, 12), Run(), span(12, 17), Flush(), Consolidate(), span(17, 22), Run())
-    return Story(name="birth", acts=acts)
+    return Story(name="birth", acts=acts, config=replace(CONFIG, sleep_updates=2))
 
 
 def turn() -> Story:
@@ -147,12 +148,18 @@ def guarded() -> Story:
 
 
 STORIES: tuple[Callable[[], Story], ...] = (birth, turn, forget, prune, guarded)
+SLEEP: dict[str, Any] = {"sleep_updates": 3, "consolidate_every": 7, "sampling": "prioritized"}
 VARIANTS: tuple[Callable[[Story], Story], ...] = (
     lambda story: story,
-    lambda story: replace(story, log_pages=12, method="derpp", config=replace(story.config, momentum=0.9)),
+    lambda story: replace(
+        story, log_pages=12, method="derpp", config=replace(story.config, momentum=0.9, **SLEEP)
+    ),
     lambda story: replace(story, method="joint", settings=replace(story.settings, commit_every=1)),
     lambda story: replace(
-        story, method="lwf", config=replace(story.config, head="fixed", classes=CLASSES), log_pages=30
+        story,
+        method="lwf",
+        config=replace(story.config, head="fixed", classes=CLASSES, sleep_updates=0),
+        log_pages=30,
     ),
     lambda story: replace(
         story,
@@ -167,7 +174,9 @@ VARIANTS: tuple[Callable[[Story], Story], ...] = (
         log_pages=20,
     ),
     lambda story: replace(story, config=replace(story.config, memory_size=20, passes=2, insertion="ring")),
-    lambda story: replace(story, method="naive", config=replace(story.config, hidden=()), log_pages=50),
+    lambda story: replace(
+        story, method="naive", config=replace(story.config, hidden=(), sleep_updates=0), log_pages=50
+    ),
 )
 
 

@@ -6,10 +6,13 @@ The measuring is bounded: at most a twentieth of the time goes into asking the l
 from __future__ import annotations
 
 import time
+from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from tenuto.consolidation import ConsolidationScheduler
     from tenuto.session import Progress, Session
     from tenuto.store.records import Step
     from tenuto.types import Batch
@@ -33,6 +36,7 @@ class Meter:
         accepted, duplicates, quarantined, forgotten: what became of the rows read.
         retention: the share still answered right of rows drawn from all learned.
         held: the same of the holdout; under regression its mean squared error.
+        rests: consolidations that a clock called for, by cause.
     """
 
     session: Session
@@ -51,6 +55,7 @@ class Meter:
     forgotten: int = 0
     retention: float | None = None
     held: float | None = None
+    rests: Counter[str] = field(default_factory=Counter)
     ended: float | None = None
     _next: float = 0.0
 
@@ -72,6 +77,11 @@ class Meter:
         self.duplicates += receipt.duplicates
         self.quarantined += receipt.quarantined
         self.forgotten += receipt.forgotten
+
+    def rest(self, clock: ConsolidationScheduler, now: float, on_step: Callable[[Step], None]) -> None:
+        """Let the session rest where the clock calls for it."""
+        if reason := self.session.rest(clock, now, on_step):
+            self.rests[reason.cause] += 1
 
     def look(self) -> None:
         """Ask the learner again about what it learned, and about the holdout."""
@@ -104,6 +114,7 @@ class Meter:
             "seconds": self.seconds,
             "rows_per_second": self.rate,
             "loss": self.loss,
+            "rests": dict(self.rests),
             "progressive_accuracy": self.progressive,
             "retention": self.retention,
             "holdout_error" if self.numbers else "holdout": self.held,

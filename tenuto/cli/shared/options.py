@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from tenuto.consolidation import ConsolidationScheduler
     from tenuto.streams import Stream
 
 Command = Callable[..., int]
@@ -48,7 +49,7 @@ def _collected(group: str, *names: str, **attributes: Any) -> Callable[[Command]
     return click.option(*names, callback=keep, expose_value=False, **attributes)
 
 
-FIELDS, SETTINGS = "tenuto.fields", "tenuto.settings"
+FIELDS, SETTINGS, RESTS = "tenuto.fields", "tenuto.settings", "tenuto.rests"
 _STREAM = (
     _collected(
         FIELDS, "--format", metavar="NAME", help="jsonl, csv, tsv, npz or idx; else by the file's name."
@@ -64,6 +65,7 @@ _LEARNER = (
     _collected(SETTINGS, "--memory-size", type=int, help="Rows the replay buffer holds."),
     _collected(SETTINGS, "--replay-ratio", type=float, help="Replayed / all rows of a step."),
     _collected(SETTINGS, "--consolidate-every", type=int, metavar="ROWS", help="Consolidate so often."),
+    _collected(SETTINGS, "--sleep-updates", type=int, metavar="N", help="Updates a consolidation makes."),
     _collected(SETTINGS, "--head", metavar="grow|fixed", help="May the output layer gain classes?"),
     _collected(SETTINGS, "--classes", metavar="A,B,...", help="Labels of the head's columns, in order."),
     _collected(SETTINGS, "--seed", type=int, help="Key of every random draw."),
@@ -74,6 +76,11 @@ _LEARNER = (
     _collected(
         SETTINGS, "--set", "assignments", multiple=True, metavar="NAME=VALUE", help="Any setting, by name."
     ),
+)
+_RESTS = (
+    _collected(RESTS, "--rest-after", "seconds", type=float, metavar="SECONDS", help="Consolidate so often."),
+    _collected(RESTS, "--rest-idle", "idle", type=float, metavar="SECONDS", help="And after such a silence."),
+    _collected(RESTS, "--rest-at", "hour", type=float, metavar="HOUR", help="And daily at this hour, UTC."),
 )
 
 
@@ -87,11 +94,32 @@ def learner(command: Command) -> Command:
     return _with(command, _LEARNER)
 
 
-def opened(context: click.Context, source: str, *, name: str | None = None, labelled: bool = True) -> Stream:
+def rests(command: Command) -> Command:
+    """The options that say when a clock calls for a consolidation."""
+    return _with(command, _RESTS)
+
+
+def scheduler(context: click.Context) -> ConsolidationScheduler | None:
+    """What calls for consolidations, where the options ask for one."""
+    from tenuto.consolidation import ConsolidationScheduler
+
+    given = context.meta.get(RESTS)
+    return ConsolidationScheduler(**given) if given else None
+
+
+def opened(
+    context: click.Context,
+    source: str,
+    *,
+    name: str | None = None,
+    labelled: bool = True,
+    pulse: float | None = None,
+) -> Stream:
     """The stream of a path, read as the options say."""
     from tenuto.streams import open_stream
 
-    return open_stream(source, name=name, labelled=labelled, **context.meta.get(FIELDS, {}))
+    fields = context.meta.get(FIELDS, {})
+    return open_stream(source, name=name, labelled=labelled, pulse=pulse, **fields)
 
 
 def paced(stream: Stream, pairs: Sequence[str]) -> Stream:

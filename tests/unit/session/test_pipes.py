@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -48,3 +49,36 @@ def test_ids_of_ones_own_are_learned_once_whatever_pipe_brings_them(pipe: Path, 
             send(session, pipe, text)
         assert session.learner.stats.examples == 30
         assert session.home.journal.counts()["duplicates"] == 30
+
+
+def test_a_silent_pipe_says_so_and_loses_nothing(pipe: Path, tmp_path: Path) -> None:
+    lines = [f'{{"input": [{i}], "target": {i % 2}}}\n' for i in range(40)]
+    text = "".join(lines)
+    cut = len("".join(lines[:20])) + 9
+
+    def write() -> None:
+        with pipe.open("w") as file:
+            for part in (text[:cut], text[cut:]):
+                file.write(part)
+                file.flush()
+                time.sleep(0.3)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    sizes = []
+    with Session(tmp_path / "home") as session:
+        read = session.learn(open_stream(pipe, pulse=0.05), on_progress=lambda p: sizes.append(p.rows))
+        assert read == session.learner.stats.examples == 40
+        assert session.home.journal.counts()["quarantined"] == 0
+    writer.join()
+    assert sizes[0] == 20
+    assert sizes.count(20) > 2, "nothing was said while the pipe was silent"
+    assert sizes[-1] == 40
+
+
+def test_a_pipe_without_a_pulse_waits(pipe: Path) -> None:
+    writer = threading.Thread(target=pipe.write_text, args=('{"input": [1], "target": 0}\n' * 3,))
+    writer.start()
+    chunks = [len(chunk) for chunk in open_stream(pipe).chunks()]
+    writer.join()
+    assert chunks == [3]

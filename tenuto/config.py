@@ -101,6 +101,15 @@ class OnlineLearnerConfig(_Settings):
         1, "steps whose mean gradient makes one move", low=1, high=65536, usual=(1, 32), unit="steps"
     )
     memory_size: int = _setting(500, "rows the replay buffer holds", low=1, usual=(200, 5000), unit="rows")
+    memory_bytes: int | None = _setting(
+        None,
+        "bytes it holds at most, what lies beside rows included; None: no such bound",
+        low=1,
+        unit="bytes",
+    )
+    memory_keep: str | None = _setting(
+        None, "rules for what it keeps, as principal:0.5+age:10000; None: its policy alone"
+    )
     replay_ratio: float = _setting(
         0.5, "replayed / (fresh + replayed) rows of one draw", low=0.0, high=0.95, usual=(0.3, 0.5)
     )

@@ -21,14 +21,14 @@ from tenuto.consolidation import crosses
 from tenuto.context import Context
 from tenuto.counters import Counters
 from tenuto.errors import ConfigError, StateError
-from tenuto.eviction import spared, spread
+from tenuto.eviction import expelled, named, spared, spread, told
 from tenuto.methods.shared.objective import Composed
 from tenuto.models.inputs import stack
 from tenuto.oracle import Oracle
-from tenuto.predictor import Predictor
 from tenuto.protocols import Objective
 from tenuto.randomness import torch_draws
-from tenuto.recall import join, keep, remember
+from tenuto.recall import check_room, join, keep, remember
+from tenuto.remembering import Remembering
 from tenuto.reports import ConsolidationReport, OnlineLearnerStats
 from tenuto.sleep import Sleep
 from tenuto.types import KEEP, Batch, Estimate, OnlineExample, State, Trace
@@ -39,7 +39,7 @@ CHANGEABLE = ("learning_rate", "replay_ratio", "passes")
 """Settings that may change while a learner lives; they are part of its state."""
 
 
-class Learner(Predictor):
+class Learner(Remembering):
     """Learns one batch at a time, keeps what it knew, answers at any moment.
 
     Args:
@@ -70,12 +70,12 @@ class Learner(Predictor):
         self.guard = guards.load(config.guard)
         self._looks = guards.reads_activations(self.guard)
         self.optimizer = optimizers.make(config, optimizer)
-        self.memory = remember(self.recipe, config)
+        memory = remember(self.recipe, config)
         self.counters, self.watch = Counters(), Watch(config)
         self.context = Context(dict(self.recipe.parts()), self.recipe.context, config.seed)
-        self.sleep = Sleep(self.recipe, config, self.memory, self.context, self.counters)
+        self.sleep = Sleep(self.recipe, config, memory, self.context, self.counters)
         self._origin: State = {}
-        super().__init__(model, config)
+        super().__init__(model, config, memory)
 
     def _adopt(self, module: nn.Module) -> None:
         super()._adopt(module)
@@ -103,7 +103,8 @@ class Learner(Predictor):
         try:
             self._turn(batch, undo)
             fresh = self._admit(rows, undo)
-            fresh, trace, left = spared(lambda rows: self._step(self._recall(rows)), fresh)
+            check_room(self.memory, self.recipe, fresh, self.body)
+            fresh, trace, left, guilty = spared(lambda rows: self._step(self._recall(rows)), fresh)
             if trace.verdict.keeps:
                 undo.clear()
         finally:
@@ -111,10 +112,11 @@ class Learner(Predictor):
                 take_back()
         if not trace.verdict.keeps:
             self.counters.refused += len(rows)
-            return trace
+            return told(trace, self.memory, expelled(self.memory, guilty, None)[1])
         last = trace
         for _ in range(1, self.watch.passes(self.config.passes)):
             again = self._step(self._recall(fresh))
+            guilty += again.verdict.principals
             if not again.verdict.keeps:
                 break
             last = again
@@ -124,14 +126,16 @@ class Learner(Predictor):
         self.context.note(fresh, domains)
         slots, number = None, self.counters.consolidations
         if self.memory is not None:
-            slots = keep(self.memory, self.recipe, self._objective, self.body, fresh, last, number)
-            slots = spread(slots, left, len(rows)) if len(left) < len(rows) else slots
+            names = named(self.memory, self.guard, fresh, domains)
+            slots = keep(self.memory, self.recipe, self._objective, self.body, fresh, last, number, names)
+            slots = spread(slots, left, len(rows))
+        slots, evicted = expelled(self.memory, guilty, slots)
         due = crosses(self.config.consolidate_every, self.counters.examples - len(left), len(left))
         if drifts := self.watch.see(trace, len(fresh), self.task):
             slots = self._answer(slots, closes=not due)
         if due:
             self.consolidate()
-        return trace.handed(slots, drifts, left)
+        return told(trace.handed(slots, drifts, left), self.memory, evicted)
 
     def _answer(self, slots: list[int] | None, *, closes: bool) -> list[int] | None:
         """Do what a drift calls for; the slots of the rows that were just learned, as they are then."""
@@ -205,11 +209,7 @@ class Learner(Predictor):
             return replace(self.recipe.estimator(objective, body.params, batch), sites=sites)
 
     def configure(self, changes: Mapping[str, Any]) -> None:
-        """Change settings from the next step on.
-
-        Raises:
-            ConfigError: a setting cannot change while a learner lives.
-        """
+        """Change settings from the next step on. Raises ConfigError where one cannot change."""
         for name in changes:
             if name not in CHANGEABLE:
                 raise ConfigError(f"{name} cannot change in a living learner; {', '.join(CHANGEABLE)} can")
@@ -219,8 +219,7 @@ class Learner(Predictor):
 
     def consolidate(self) -> ConsolidationReport:
         """Rehearse memory where the method says so, sleep where the settings do, and close the context."""
-        recipe, memory = self.recipe, self.memory
-        if recipe.restart and memory is not None and len(memory):
+        if self.recipe.restart and self.memory:
             restart(self.body, self._origin, self.task, self.optimizer, self.config.seed)
         return self.sleep.carry_out(self.body, self._objective, self.optimizer, self._step)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         Label,
         OnlineExample,
         Prediction,
-        Recalled,
         State,
         Trace,
         Update,
@@ -217,8 +216,7 @@ class Incoming(Struct, frozen=True, eq=False):
     """Rows that ask for a place in memory, from number `first` of the stream on; groups (n,) int64.
 
     Where `needs` names them: "gradients", `alike` gives cosines (n, k) of theirs with those in slots (k,);
-    "fresh losses", `losses` (n,); "inputs", `inputs` (n, d), and `stored` gives those (k, d) in slots (k,).
-    """
+    "fresh losses", `losses` (n,); "inputs", `inputs` (n, d), and `stored` those (k, d) in slots (k,)."""
 
     first: int
     groups: Tensor
@@ -228,21 +226,36 @@ class Incoming(Struct, frozen=True, eq=False):
     stored: Callable[[Tensor], Tensor] | None = None
 
 
+class Left(Struct, frozen=True, eq=False):
+    """What is left when rows were evicted: slot i holds what lay in stay[i], and there is room for `capacity`
+    rows from now on; `seen` were offered before; `stored` gives the inputs (k, d) now in slots (k,)."""
+
+    stay: list[int]
+    capacity: int | None
+    seen: int
+    stored: Callable[[Tensor], Tensor]
+
+
 class Pool(Struct, frozen=True, eq=False):
-    """The first `count` slots; `groups` may be longer; `stored` gives the inputs (k, d) of slots (k,)."""
+    """The first `count` slots; `groups` may be longer, and `domains`, -1 where a row names none, which are
+    given where `needs` names them; `stored` gives the inputs (k, d) of slots (k,)."""
 
     count: int
     groups: Tensor
     stored: Callable[[Tensor], Tensor] | None = None
+    domains: Tensor | None = None
 
 
 class InsertionPolicy(Stateful, Protocol):
-    """Answers each incoming row with a slot, or -1 where it is not kept."""
+    """Answers each incoming row with a slot, or -1 where it is not kept; while there is room all are kept."""
 
     needs: frozenset[str]
 
     def slots(self, incoming: Incoming) -> list[int]:
         """A slot for each row in order, or -1; later rows may take the slots of earlier ones."""
+
+    def evicted(self, left: Left) -> None:
+        """Rows left, for a reason that is not the policy's, and others moved into their slots."""
 
 
 class SamplingPolicy(Stateful, Protocol):
@@ -256,22 +269,9 @@ class SamplingPolicy(Stateful, Protocol):
     def added(self, slots: list[int]) -> None:
         """These slots hold new rows."""
 
+    def evicted(self, left: Left) -> None: ...
     def seen(self, slots: Tensor, losses: Tensor) -> None:
-        """The newest "losses" (k,) of replayed slots (k,), or the "entropy" of answers, as in `needs`."""
-
-
-class Memory(Stateful, Protocol):
-    """A bounded record of the past."""
-
-    def __len__(self) -> int: ...
-    def add(self, groups: Tensor, rows: Mapping[str, Tensor]) -> list[int]:
-        """Offer n rows; the slot of each, or -1 where it was not kept."""
-
-    def sample(self, n: int, step: int, draw: str) -> Recalled | None:
-        """At most n rows under the draws of (step, draw); None while memory is empty."""
-
-    def groups(self) -> Mapping[int, int]:
-        """How many rows of each group are remembered."""
+        """The newest "losses" (k,) of replayed slots (k,), or what else `needs` names of them."""
 
 
 class Guard(Stateful, Protocol):

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 
 import torch
 from torch import Tensor
 
+from tenuto import scores
 from tenuto.config import OnlineLearnerConfig
-from tenuto.errors import ConfigError
-from tenuto.memory import ReplayBuffer
+from tenuto.errors import ConfigError, ExampleError
+from tenuto.memory import ReplayBuffer, RuledBuffer
+from tenuto.memory.beside import Named
 from tenuto.methods import Recipe
 from tenuto.methods.shared.per_row import cosines
 from tenuto.models import Body
@@ -22,18 +25,21 @@ def remember(recipe: Recipe, config: OnlineLearnerConfig) -> ReplayBuffer | None
     """The memory a method keeps under these settings; None where it keeps none.
 
     Raises:
-        ConfigError: its policy reads what this task's answers do not have.
+        ConfigError: its policy reads what this task's answers do not have, or its rules cannot be kept.
     """
     if not (recipe.replay or recipe.rehearsal or recipe.remembers):
         return None
-    memory = ReplayBuffer(
-        capacity=config.memory_size if recipe.bounded else None,
+    capacity = config.memory_size if recipe.bounded else None
+    make = ReplayBuffer if config.memory_keep is None else partial(RuledBuffer, keep=config.memory_keep)
+    memory = make(
+        capacity=capacity,
         insertion=config.insertion or recipe.insertion,
         sampling=config.sampling or recipe.sampling,
         seed=config.seed,
+        bytes=config.memory_bytes,
         marks=config.sleep_updates > 0,
     )
-    if "entropy" in memory.needs and config.task != "classification":
+    if {"entropy", "dropout entropy"} & memory.needs and config.task != "classification":
         raise ConfigError(
             f"sampling {memory.policies[1]!r} asks how undecided an answer is: {config.task} has none"
         )
@@ -76,11 +82,13 @@ def keep(
     fresh: Batch,
     trace: Trace,
     group: int,
+    named: Named | None = None,
 ) -> list[int]:
     """Offer the fresh rows to memory; the slot each was given.
 
     Args:
         group: the number of the present context.
+        named: names of the fresh rows that memory keeps beside them.
     """
     task, outputs, batch = objective.task, trace.estimate.outputs, trace.batch
     needs = memory.needs
@@ -90,6 +98,8 @@ def keep(
             memory.seen_again(draw.slots, task.losses(answers, batch.targets[draw.rows]))
         if "entropy" in needs:
             memory.seen_again(draw.slots, torch.special.entr(answers.softmax(1)).sum(1), "entropy")
+        for kind in needs & scores.KINDS:
+            memory.seen_again(draw.slots, scores.of(kind, objective, body, batch, draw, trace.step), kind)
     kept = {"inputs": fresh.inputs, "targets": fresh.targets}
     if fresh.weights is not None:
         kept["weights"] = fresh.weights
@@ -99,14 +109,14 @@ def keep(
     groups = task.groups(fresh.targets) if recipe.grouping == "target" else torch.full((len(fresh),), group)
     losses = task.losses(outputs[: len(fresh)], fresh.targets) if "fresh losses" in needs else None
     if "gradients" not in needs:
-        return memory.add(groups, kept, None, losses)
+        return memory.add(groups, kept, None, losses, named)
 
     def alike(slots: Tensor) -> Tensor:
         stored = memory.table.get(slots)
         mine = Batch(batch.inputs[: len(fresh)], fresh.targets)
         return cosines(objective, body.params, mine, Batch(body.read(stored["inputs"]), stored["targets"]))
 
-    return memory.add(groups, kept, alike, losses)
+    return memory.add(groups, kept, alike, losses, named)
 
 
 def rehearsal(
@@ -135,6 +145,28 @@ def due(ratio: float, examples: int, fresh: int) -> int:
     """
     each = ratio / (1 - ratio)
     return int((examples + fresh) * each + 1e-6) - int(examples * each + 1e-6)
+
+
+def check_room(memory: ReplayBuffer | None, recipe: Recipe, fresh: Batch, body: Body) -> None:
+    """Return where memory has room for such rows, before anything is learned from them.
+
+    Raises:
+        ConfigError: it is bounded in bytes, and a single one does not fit.
+        ExampleError: one did, before a new class made rows larger.
+    """
+    if memory is None or memory.bytes is None:
+        return
+    sizes = {"inputs": fresh.inputs[0].nbytes, "targets": fresh.targets[0].nbytes}
+    if fresh.weights is not None:
+        sizes["weights"] = fresh.weights[0].nbytes
+    if "logits" in recipe.needs:
+        sizes |= {"logits": (body.columns or 0) * body.dtype.itemsize, "width": 8}
+    try:
+        memory.room(sizes)
+    except ConfigError as error:
+        if not len(memory):
+            raise
+        raise ExampleError(f"such rows cannot be remembered: {error}") from error
 
 
 def _weights(weights: list[Tensor | None], targets: list[Tensor]) -> Tensor | None:

@@ -209,6 +209,9 @@ class Trace(Struct, frozen=True, eq=False):
         slots: the memory slot given to each fresh row, or -1; None without a memory.
         drifts: what the watch over the stream found in its fresh rows.
         left: the numbers of the given rows that were learned, first in `batch`; a guard evicted the others.
+        whence: where rows left memory but for another in their slot: for each slot, the one in which its row
+            lay before the step, -1 for a row of the step; else None.
+        evicted: rows of senders convicted in this step that left memory.
         params: the parameters before the update, by name.
 
     >>> from tenuto import Learner
@@ -225,6 +228,8 @@ class Trace(Struct, frozen=True, eq=False):
     slots: list[int] | None = None
     drifts: tuple[DriftReport, ...] = ()
     left: Sequence[int] = ()
+    whence: list[int] | None = None
+    evicted: int = 0
     params: dict[str, Tensor] = field(default_factory=dict)
 
     def judged(self, verdict: Verdict) -> Trace:

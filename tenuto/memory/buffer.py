@@ -6,28 +6,24 @@ depend on how rows were split into batches.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import Protocol, runtime_checkable
+from collections.abc import Callable, Iterable, Mapping
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from tenuto.errors import StateError
-from tenuto.memory.ranked import Refreshed
+from tenuto.memory.beside import Beside, Named
+from tenuto.memory.moves import Moves, compacted
+from tenuto.memory.powers import Refreshed, Sparing
 from tenuto.memory.table import Table
 from tenuto.parts import find
-from tenuto.protocols import Incoming, InsertionPolicy, Pool, SamplingPolicy
+from tenuto.protocols import Incoming, InsertionPolicy, Left, Pool, SamplingPolicy
 from tenuto.randomness import permutation
 from tenuto.types import Recalled, State
 
-
-@runtime_checkable
-class Sparing(Protocol):
-    """A policy to which slots are alike, so that it can be told which of them to give up first."""
-
-    def spare(self, slots: list[int]) -> None:
-        """Rows that are kept take these slots, the last one first, before any other."""
+BESIDE = 64
+"""Bytes counted for each row beside its payload: group, names, what policies keep of it; what they keep of
+a group (herding its mean) is not counted."""
 
 
 class ReplayBuffer:
@@ -39,6 +35,7 @@ class ReplayBuffer:
         sampling: name of a policy in `memory/sampling`.
         seed: key of its draws.
         marks: does each row say whether it is recent?
+        bytes: held at most, payload and what lies beside it; None: as many as the rows take.
 
     >>> buffer = ReplayBuffer(capacity=2, insertion="reservoir", sampling="uniform", seed=0)
     >>> rows = {"inputs": torch.arange(8.0).view(8, 1), "targets": torch.zeros(8, dtype=torch.int64)}
@@ -56,24 +53,33 @@ class ReplayBuffer:
         sampling: str = "uniform",
         seed: int = 0,
         marks: bool = False,
+        bytes: int | None = None,
     ) -> None:
-        self.capacity = capacity
+        self.capacity = self._rows = capacity
+        self.bytes = None if capacity is None else bytes
         self.policies = [insertion, sampling]
         self._seed = seed
         self._marks = marks
-        self.clear()
+        self._begin()
+        self.moves = Moves()
+        """Where rows lay before others left."""
         self.needs = self.sampling.needs | self.insertion.needs
         """What its policies must be told of replayed rows, or be given with fresh ones."""
 
-    def clear(self) -> None:
-        """Let go of every row; the next one is the first."""
+    def _begin(self) -> None:
         insertion, sampling = self.policies
         self.table = Table(self.capacity, fill={"weights": 1.0})
-        self._groups = Table(self.capacity)
-        self._outside: tuple[int, Tensor] | None = None
-        self.insertion = _insertion(insertion, self.capacity, self._seed)
-        self.sampling = _sampling(sampling, self._seed)
+        self.beside = Beside(self.capacity)
+        inserts = find("tenuto.memory.insertion", "insertion policy", insertion)
+        samples = find("tenuto.memory.sampling", "sampling policy", sampling)
+        self.insertion: InsertionPolicy = inserts.policy(self.capacity, self._seed)
+        self.sampling: SamplingPolicy = samples.policy(self._seed)
         self.seen = 0
+
+    def clear(self) -> None:
+        """Let go of every row; the next one is the first."""
+        self._begin()
+        self.moves.left([])
 
     def __len__(self) -> int:
         return self.table.count
@@ -90,6 +96,7 @@ class ReplayBuffer:
         rows: Mapping[str, Tensor],
         alike: Callable[[Tensor], Tensor] | None = None,
         losses: Tensor | None = None,
+        named: Named | None = None,
     ) -> list[int]:
         """Offer n rows; answer the slot of each, or -1 where it was not kept.
 
@@ -100,38 +107,97 @@ class ReplayBuffer:
             rows: columns of n rows.
             alike: cosines of the rows' gradients with those in slots, for policies that need them.
             losses: (n,) of the rows, for policies that need them.
+            named: names of the rows that are to be kept beside them.
+
+        Raises:
+            ConfigError: there is no room for a single such row.
         """
-        if "inputs" in self.needs:
-            incoming = Incoming(self.seen, groups, alike, losses, _flat(rows["inputs"]), self._stored)
-        else:
-            incoming = Incoming(self.seen, groups, alike, losses)
-        slots = self.insertion.slots(incoming)
+        if self.bytes is not None:
+            self.fit({name: column[0].nbytes for name, column in rows.items()})
+        slots = self.insertion.slots(self._incoming(groups, rows, alike, losses))
         self.seen += len(slots)
-        if max(slots) < 0:
-            return slots
-        self._outside = None
+        return slots if max(slots) < 0 else self.put(slots, rows, self.beside.described(groups, named))
+
+    def _incoming(
+        self,
+        groups: Tensor,
+        rows: Mapping[str, Tensor],
+        alike: Callable[[Tensor], Tensor] | None,
+        losses: Tensor | None,
+    ) -> Incoming:
+        if "inputs" in self.needs:
+            return Incoming(self.seen, groups, alike, losses, _flat(rows["inputs"]), self._stored)
+        return Incoming(self.seen, groups, alike, losses)
+
+    def put(self, slots: list[int], rows: Mapping[str, Tensor], beside: Mapping[str, Tensor]) -> list[int]:
+        """Write rows, some at least, into the slots a policy gave them; the slots of those that stay."""
+        self.beside.changed()
         if self._marks:
             rows = {**rows, "recent": torch.ones(len(slots), dtype=torch.uint8)}
         first, top = slots[0], slots[0] + len(slots)
         if first >= 0 and slots == list(range(first, top)):
             self.table.put_run(first, top, rows)
-            self._groups.put_run(first, top, {"group": groups})
+            self.beside.put_run(first, top, beside)
             self.sampling.added(slots)
+            into = slots
         else:
             taken = {slot: row for row, slot in enumerate(slots) if slot >= 0}
             slots = [slot if taken.get(slot) == row else -1 for row, slot in enumerate(slots)]
             into, which = list(taken), list(taken.values())
             self.table.put(into, rows, which)
-            self._groups.put(into, {"group": groups}, which)
+            self.beside.put(into, beside, which)
             self.sampling.added(into)
+        self.moves.put(into)
         return slots
+
+    def evict(self, slots: Iterable[int], capacity: int | None = None) -> list[int]:
+        """Let go of the rows in these slots, and of as much room as `capacity` leaves, where it is given.
+
+        Returns:
+            The slot in which the row of each slot lay before: the last rows move into the emptied slots.
+
+        Raises:
+            ConfigError: a slot holds no row.
+        """
+        stay = compacted(slots, len(self))
+        self.capacity = self.capacity if capacity is None else capacity
+        for table in (self.table, self.beside):
+            table.keep(stay, capacity)
+        left = Left(stay, self.capacity, self.seen, self._stored)
+        self.insertion.evicted(left)
+        self.sampling.evicted(left)
+        self.moves.left(stay)
+        return stay
+
+    def expel(self, principals: Iterable[str]) -> list[int]:
+        """Let go of the rows that these senders sent, as far as memory was told; what `evict` answers."""
+        gone = self.beside.slots("principal", principals)
+        return self.evict(gone) if gone else list(range(len(self)))
+
+    def room(self, sizes: Mapping[str, int]) -> int | None:
+        """How many rows of these bytes, by column, there is room for; ConfigError where for none."""
+        if self.bytes is None or self.capacity is None:
+            return self.capacity
+        return min(self.capacity, self.table.fitting(sizes, self.bytes, beside=BESIDE))
+
+    def fit(self, sizes: Mapping[str, int]) -> None:
+        """Where bytes bound it, make rows of these bytes fit; which rows go for that is drawn among all."""
+        if (room := self.room(sizes)) == self.capacity or room is None:
+            return
+        if not self.seen:
+            self.capacity = room
+            self._begin()
+        else:
+            over = max(0, len(self) - room)
+            self.evict(permutation(self._seed, f"fit:{self.seen}", len(self))[:over].tolist(), room)
 
     def sample(self, n: int, step: int, draw: str) -> Recalled | None:
         """At most n rows under the draws of (step, draw); None while memory is empty."""
         count = self.table.count
         if not count or n < 1:
             return None
-        pool = Pool(count, self._groups.columns["group"], self._stored)
+        columns = self.beside.columns
+        pool = Pool(count, columns["group"], self._stored, columns.get("domain"))
         slots, weights = self.sampling.rows(min(n, count), pool, step, draw)
         columns = self.table.get(slots)
         if "weights" in columns:
@@ -167,15 +233,9 @@ class ReplayBuffer:
         """
         if not isinstance(self.insertion, Sparing) or len(self) != self.capacity:
             return 0
-        members, recent = self.members(), set(self.recent().tolist())
-        share, found = -(-len(self) // len(members)), []
-        for group, slots in members.items():
-            order = permutation(self._seed, f"level:{self.seen}:{group}", len(slots))
-            old = [slot for slot in slots[torch.from_numpy(order)].tolist() if slot not in recent]
-            surplus = old[: max(0, len(slots) - share)]
-            found += [(len(slots) - place, slot) for place, slot in enumerate(surplus)]
-        self.insertion.spare([slot for _, slot in sorted(found)])
-        return len(found)
+        surplus = self.beside.surplus(self.recent(), key=(self._seed, f"level:{self.seen}"))
+        self.insertion.spare(surplus)
+        return len(surplus)
 
     def groups(self) -> dict[int, int]:
         """How many rows of each group are remembered.
@@ -187,36 +247,29 @@ class ReplayBuffer:
 
     def outside(self, group: int) -> Tensor:
         """The slots of all rows but those of one group, in ascending order."""
-        if not len(self):
-            return torch.empty(0, dtype=torch.int64)
-        if self._outside is None or self._outside[0] != group:
-            held = self._groups.columns["group"][: len(self)]
-            self._outside = group, (held != group).nonzero()[:, 0]
-        return self._outside[1]
+        return self.beside.outside(group)
 
     def members(self) -> dict[int, Tensor]:
         """The slots of each group, both in ascending order."""
-        if not len(self):
-            return {}
-        held = self._groups.columns["group"][: len(self)].numpy()
-        groups, counts = np.unique(held, return_counts=True)
-        slots = np.split(np.argsort(held, kind="stable"), counts.cumsum()[:-1])
-        return {group: torch.from_numpy(mine) for group, mine in zip(groups.tolist(), slots, strict=True)}
+        return self.beside.members()
 
     def _stored(self, slots: Tensor) -> Tensor:
         """The inputs (k, d) in slots."""
         return _flat(self.table.columns["inputs"].index_select(0, slots))
 
     def state(self) -> State:
-        """Columns, counters and the policies' own state."""
+        """Columns, counters and the policies' own state; under a bound in bytes, how many rows it allows."""
+        names = self.beside.names
         return {
             "table": self.table.state(),
-            "groups": self._groups.state(),
-            "capacity": self.capacity,
+            "groups": self.beside.state(),
+            "capacity": self._rows,
             "policies": list(self.policies),
             "seen": self.seen,
             "insertion": self.insertion.state(),
             "sampling": self.sampling.state(),
+            **({"names": names} if names else {}),
+            **({"room": self.capacity} if self.bytes is not None else {}),
         }
 
     def load_state(self, state: State) -> None:
@@ -225,13 +278,17 @@ class ReplayBuffer:
             raise StateError(
                 f"the saved memory is {' x '.join(state['policies'])}, this one {' x '.join(self.policies)}"
             )
-        if state["capacity"] != self.capacity:
+        if state["capacity"] != self._rows:
             raise StateError(
-                f"the saved memory holds {state['capacity']} rows at most, this one {self.capacity}"
+                f"the saved memory holds {state['capacity']} rows at most, this one {self._rows}"
             )
+        if self.bytes is not None:
+            self.capacity = int(state["room"])
+            self._begin()
         self.table.load_state(state["table"])
-        self._groups.load_state(state["groups"])
-        self._outside = None
+        self.beside.load_state(state["groups"])
+        self.beside.load_names(state.get("names", {}))
+        self.moves = Moves()
         self.seen = int(state["seen"])
         self.insertion.load_state(state["insertion"])
         self.sampling.load_state(state["sampling"])
@@ -240,13 +297,3 @@ class ReplayBuffer:
 def _flat(inputs: Tensor) -> Tensor:
     """Inputs as vectors (n, d) that have distances."""
     return inputs.detach().flatten(1).to(torch.float32)
-
-
-def _insertion(name: str, capacity: int | None, seed: int) -> InsertionPolicy:
-    policy: InsertionPolicy = find("tenuto.memory.insertion", "insertion policy", name).policy(capacity, seed)
-    return policy
-
-
-def _sampling(name: str, seed: int) -> SamplingPolicy:
-    policy: SamplingPolicy = find("tenuto.memory.sampling", "sampling policy", name).policy(seed)
-    return policy

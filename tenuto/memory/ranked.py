@@ -15,7 +15,6 @@ rows come and go: a row that loses its nearest one looks for it again.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -23,20 +22,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tenuto.errors import ConfigError
-from tenuto.protocols import Incoming
+from tenuto.protocols import Incoming, Left
 from tenuto.randomness import uniform
 from tenuto.types import State
 
 Floats = NDArray[np.float64]
 Read = Callable[[NDArray[np.int64]], Tensor]
-
-
-@runtime_checkable
-class Refreshed(Protocol):
-    """A policy that follows the losses of the rows it keeps."""
-
-    def seen(self, slots: Tensor, losses: Tensor) -> None:
-        """The newest losses (k,) of replayed slots (k,)."""
 
 
 class Ranked:
@@ -98,6 +89,26 @@ class Ranked:
         known = np.isfinite(newest)
         self._loss[where[known]] = newest[known]
 
+    def evicted(self, left: Left) -> None:
+        """The others keep their losses; those that lost their nearest look for it again."""
+        stay, now = np.array(left.stay, dtype=np.int64), np.full(self._count + 1, -1, dtype=np.int64)
+        now[stay] = np.arange(len(stay))
+        lost = (self._nearest[stay] >= 0) & (now[self._nearest[stay]] < 0)
+        for kept in (self._group, self._loss, self._novelty, self._nearest):
+            kept[: len(stay)] = kept[stay]
+        self._nearest[: len(stay)] = now[self._nearest[: len(stay)]]
+        self._count = len(stay)
+        self._capacity = self._capacity if left.capacity is None else left.capacity
+        self._count_groups()
+
+        def read(slots: NDArray[np.int64]) -> Tensor:
+            return left.stored(torch.from_numpy(slots))
+
+        for slot in np.flatnonzero(lost).tolist():
+            others = self._members(int(self._group[slot]))
+            others = others[others != slot]
+            self._look(slot, others, _distances(read, others, read(np.array([slot]))[0]))
+
     def state(self) -> State:
         """Group, loss, novelty and nearest other row of each slot."""
         names = ("group", "loss", "novelty", "nearest")
@@ -108,7 +119,10 @@ class Ranked:
         self._count = count = len(state["group"])
         for name in ("group", "loss", "novelty", "nearest"):
             vars(self)[f"_{name}"][:count] = state[name].numpy()
-        groups, sizes = np.unique(self._group[:count], return_counts=True)
+        self._count_groups()
+
+    def _count_groups(self) -> None:
+        groups, sizes = np.unique(self._group[: self._count], return_counts=True)
         self._sizes = dict(zip(groups.tolist(), sizes.tolist(), strict=True))
 
     def _place(self, group: int, loss: float, draw: float, row: int, read: Read) -> int:

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tenuto.errors import StateError
+from tenuto.errors import ConfigError, StateError
 from tenuto.types import State
 
 _NUMPY = frozenset({torch.float32, torch.float64, torch.int64, torch.uint8})
@@ -83,6 +83,40 @@ class Table:
     def get(self, slots: Tensor) -> dict[str, Tensor]:
         """Copies of the rows in slots (k,)."""
         return {name: column.index_select(0, slots) for name, column in self.columns.items()}
+
+    def fitting(self, sizes: Mapping[str, int], most: int, *, beside: int) -> int:
+        """How many rows fit into `most` bytes: each column as wide as it is, or as one of these sizes.
+
+        Args:
+            sizes: bytes of a row by column.
+            beside: bytes that lie beside a row.
+
+        Raises:
+            ConfigError: none does.
+        """
+        held = {name: column[:1].nbytes for name, column in self.columns.items()}
+        row = sum(max(held.get(name, 0), sizes.get(name, 0)) for name in held.keys() | sizes.keys()) + beside
+        if most < row:
+            raise ConfigError(f"memory_bytes is {most}, and one row here takes {row}: raise it")
+        return most // row
+
+    def keep(self, stay: list[int], capacity: int | None = None) -> None:
+        """Slot i holds what lay in slot stay[i]; the others are gone.
+
+        Args:
+            stay: distinct slots.
+            capacity: rows held from now on; None: as many as before.
+        """
+        into = [new for new, old in enumerate(stay) if new != old]
+        moved = torch.tensor([stay[new] for new in into], dtype=torch.int64)
+        for name, column in self.columns.items() if stay else ():
+            if into:
+                column.index_copy_(0, torch.tensor(into), column.index_select(0, moved))
+            if capacity is not None and capacity < len(column):
+                self.columns[name] = column[:capacity].clone()
+        self.columns = self.columns if stay else {}
+        self.count, self._views = len(stay), {}
+        self.capacity = self.capacity if capacity is None else capacity
 
     def state(self) -> State:
         """The filled part of every column."""

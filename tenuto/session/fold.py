@@ -113,7 +113,8 @@ class Fold:
         self.verdict = trace.verdict
         if not trace.verdict.keeps:
             self.cursor.lay_aside(entry.seq for entry in entries)
-            verdict = f"{trace.verdict.ruling}: {trace.verdict.reason}"
+            self._trace(entries, trace)
+            verdict = f"{trace.verdict.ruling}: {trace.verdict.reason}{_left(trace)}"
             return Step(k=self.k, first_seq=first, last_seq=last, rows=0, verdict=verdict)
         if len(trace.left) < len(entries):
             self.cursor.lay_aside(entry.seq for row, entry in enumerate(entries) if row not in trace.left)
@@ -178,6 +179,10 @@ class Fold:
     def _trace(self, entries: list[Entry], trace: Trace) -> None:
         held = 0 if self.learner.memory is None else len(self.learner.memory)
         self.changed.update(dict.fromkeys(range(held, len(self._origin))))
+        if trace.whence is not None:
+            moved = [self._origin[slot] if slot >= 0 else 0 for slot in trace.whence]
+            self.changed.update((i, seq) for i, seq in enumerate(moved) if self._origin[i : i + 1] != [seq])
+            self._origin = moved
         del self._origin[held:]
         for entry, slot in zip(entries, trace.slots or (), strict=bool(trace.slots)):
             if slot >= 0:
@@ -197,10 +202,16 @@ def held_out(body: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
 
 
 def _told(trace: Trace, given: int) -> str:
-    """The verdict of a step that was kept: a drift that was found, or rows that were evicted."""
-    if trace.drifts:
-        return f"drift: {trace.drifts[0].detector}"
-    return "keep" if len(trace.left) == given else f"evict: {given - len(trace.left)} of {given} rows"
+    """The verdict of a step that was kept: rows that were evicted and why, a drift that was found."""
+    out, why = given - len(trace.left), trace.verdict.reason
+    drifts = [f"drift: {drift.detector}" for drift in trace.drifts[:1]]
+    evicted = [f"evict: {out} of {given} rows" + (f": {why}" if why else "")] if out else []
+    return "; ".join(evicted + drifts or ["keep"]) + _left(trace)
+
+
+def _left(trace: Trace) -> str:
+    """How many rows left memory because of who sent them."""
+    return f"; {trace.evicted} left memory" if trace.evicted else ""
 
 
 def environment() -> dict[str, Any]:

@@ -23,6 +23,7 @@ from tenuto.session import oversight, recovery
 from tenuto.session.blueprint import agree, begun, plain
 from tenuto.session.fold import Fold
 from tenuto.session.intake import Intake, listed
+from tenuto.session.provenance import Answers, By, recalled
 from tenuto.session.reports import Forgotten, Progress
 from tenuto.session.walk import Walk
 from tenuto.store.disk import Disk
@@ -159,7 +160,7 @@ class Session:
         return made
 
     def walk(self) -> Iterator[Step]:
-        """Learn what waits, yielding each step as it is made; committed in groups."""
+        """Learn what waits, yielding each step as it is made."""
         yield from self._walk.steps()
         self._walk.commit()
 
@@ -198,8 +199,7 @@ class Session:
             held_out: n >= 400 rows, the same every time; a group is those of one domain, or else label.
             every: ask every so many steps while this session is open; None: once, now, the backlog learned.
 
-        Raises:
-            ConfigError: the learner has no guard that audits, or other rows were asked before.
+        Raises ConfigError: the learner has no guard that audits, or other rows were asked before.
         """
         audits = oversight.Audits(self.learner, held_out, every)
         if every is None:
@@ -241,12 +241,12 @@ class Session:
         """Answers for rows (n, *shape); nothing changes. Raises NothingLearned before the first row."""
         return self.learner.predict(inputs)
 
-    def snapshot(self, name: str | None = None) -> SnapshotRow:
-        """Keep the state of this step; a named snapshot stays whatever the retention.
+    def recall(self, query: Any, count: int = 5, *, by: By = "features") -> Answers:
+        """What the learner's `recall` finds, with the ids of the entries that the rows came from."""
+        return recalled(self.fold, self.home.journal, query, count, by)
 
-        Raises:
-            ConfigError: the name is taken or out of form, or this step is kept under another.
-        """
+    def snapshot(self, name: str | None = None) -> SnapshotRow:
+        """Keep the state of this step; a named one stays. ConfigError: the name, or the step, is taken."""
         return self._walk.snapshot(name)
 
     def reset(self, snapshot: str | int | None = None) -> int:

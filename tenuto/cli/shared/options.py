@@ -63,6 +63,8 @@ _LEARNER = (
     _collected(SETTINGS, "--learning-rate", type=float, help="Step size; may change in a living home."),
     _collected(SETTINGS, "--batch-size", type=int, help="Fresh rows per step."),
     _collected(SETTINGS, "--memory-size", type=int, help="Rows the replay buffer holds."),
+    _collected(SETTINGS, "--memory-bytes", type=int, help="Bytes it holds at most."),
+    _collected(SETTINGS, "--memory-keep", metavar="RULES", help="What it keeps: principal:0.5+age:9000"),
     _collected(SETTINGS, "--replay-ratio", type=float, help="Replayed / all rows of a step."),
     _collected(SETTINGS, "--consolidate-every", type=int, metavar="ROWS", help="Consolidate so often."),
     _collected(SETTINGS, "--sleep-updates", type=int, metavar="N", help="Updates a consolidation makes."),

@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tenuto.errors import ConfigError
-from tenuto.protocols import Incoming
+from tenuto.protocols import Incoming, Left
 from tenuto.randomness import uniform
 from tenuto.types import State
 
@@ -66,6 +66,15 @@ class ClassBalanced:
         """A class whose last row went starts anew if it returns: there may be classes without end."""
         del self._held[group], self._seen[group]
         self._full.discard(group)
+
+    def evicted(self, left: Left) -> None:
+        """The others keep their classes."""
+        now = {old: new for new, old in enumerate(left.stay)}
+        self._held = {g: [now[old] for old in held if old in now] for g, held in self._held.items()}
+        for group in [g for g, held in self._held.items() if not held]:
+            self._forget(group)
+        self._count = len(left.stay)
+        self._capacity = self._capacity if left.capacity is None else left.capacity
 
     def state(self) -> State:
         """The slots and counts of each class."""

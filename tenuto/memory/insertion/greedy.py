@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 
 from tenuto.errors import ConfigError
-from tenuto.protocols import Incoming
+from tenuto.protocols import Incoming, Left
 from tenuto.randomness import uniform
 from tenuto.types import State
 
@@ -52,6 +52,14 @@ class Greedy:
         donor.pop()
         held.append(slot)
         return slot
+
+    def evicted(self, left: Left) -> None:
+        """The others keep their classes; a class without a row is one that never came."""
+        now = {old: new for new, old in enumerate(left.stay)}
+        held = {g: [now[old] for old in slots if old in now] for g, slots in self._held.items()}
+        self._held = {g: slots for g, slots in held.items() if slots}
+        self._count = len(left.stay)
+        self._capacity = self._capacity if left.capacity is None else left.capacity
 
     def state(self) -> State:
         """The slots of each class."""

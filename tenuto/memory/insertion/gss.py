@@ -16,7 +16,7 @@ import numpy as np
 import torch
 
 from tenuto.errors import ConfigError
-from tenuto.protocols import Incoming
+from tenuto.protocols import Incoming, Left
 from tenuto.randomness import choose, uniform
 from tenuto.types import State
 
@@ -79,6 +79,11 @@ class Greedy:
             return -1
         self._scores[slot] = score
         return slot
+
+    def evicted(self, left: Left) -> None:
+        """The others keep their scores."""
+        self._scores = [self._scores[old] for old in left.stay]
+        self._capacity = self._capacity if left.capacity is None else left.capacity
 
     def state(self) -> State:
         """The score of each stored row."""

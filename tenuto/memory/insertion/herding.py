@@ -19,7 +19,7 @@ from torch import Tensor
 
 from tenuto.errors import ConfigError
 from tenuto.memory.ranked import Read, reader
-from tenuto.protocols import Incoming
+from tenuto.protocols import Incoming, Left
 from tenuto.types import State
 
 Floats = NDArray[np.float64]
@@ -84,6 +84,16 @@ class Herding:
         if not self._held[donor]:
             del self._held[donor], self._seen[donor], self._mean[donor]
         return slot
+
+    def evicted(self, left: Left) -> None:
+        """The others keep their groups and means; a group without a row is one that never came."""
+        now = {old: new for new, old in enumerate(left.stay)}
+        held = {g: [now[old] for old in slots if old in now] for g, slots in self._held.items()}
+        self._held = {g: slots for g, slots in held.items() if slots}
+        self._seen = {g: self._seen[g] for g in self._held}
+        self._mean = {g: self._mean[g] for g in self._held}
+        self._count = len(left.stay)
+        self._capacity = self._capacity if left.capacity is None else left.capacity
 
     def state(self) -> State:
         """The slots, the count and the mean of each group."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 
 from tenuto.errors import ConfigError
-from tenuto.protocols import Incoming
+from tenuto.protocols import Incoming, Left
 from tenuto.types import State
 
 
@@ -43,6 +43,14 @@ class Ring:
             slot = max(self._rings.values(), key=len).popleft()
         ring.append(slot)
         return slot
+
+    def evicted(self, left: Left) -> None:
+        """The others keep their order; a class without a row is one that never came."""
+        now = {old: new for new, old in enumerate(left.stay)}
+        rings = {g: deque(now[old] for old in ring if old in now) for g, ring in self._rings.items()}
+        self._rings = {g: ring for g, ring in rings.items() if ring}
+        self._count = len(left.stay)
+        self._capacity = self._capacity if left.capacity is None else left.capacity
 
     def state(self) -> State:
         """The slots of each class, oldest first."""

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from tenuto.protocols import Pool
+from tenuto.protocols import Left, Pool
 from tenuto.randomness import span, uniform
 from tenuto.types import State
 
@@ -36,6 +36,9 @@ class Balanced:
 
     def added(self, slots: list[int]) -> None:
         """New rows need no note."""
+
+    def evicted(self, left: Left) -> None:
+        """Rows that went need none either."""
 
     def seen(self, slots: Tensor, losses: Tensor) -> None:
         """Losses do not matter here."""

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from tenuto.errors import ConfigError
-from tenuto.protocols import Pool
+from tenuto.protocols import Left, Pool
 from tenuto.randomness import choose, span, uniform
 from tenuto.types import State
 
@@ -60,6 +60,9 @@ class Diverse:
 
     def added(self, slots: list[int]) -> None:
         """New rows need no note."""
+
+    def evicted(self, left: Left) -> None:
+        """Rows that went need none either."""
 
     def seen(self, slots: Tensor, losses: Tensor) -> None:
         """Losses do not matter here."""

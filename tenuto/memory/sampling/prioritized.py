@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tenuto.memory.sums import Sums
-from tenuto.protocols import Pool
+from tenuto.protocols import Left, Pool
 from tenuto.randomness import span, uniform
 from tenuto.types import State
 
@@ -32,9 +32,15 @@ class Prioritized:
     [2, 2, 2, 2, 2, 2]
     """
 
-    needs: frozenset[str] = frozenset({"losses"})
-
-    def __init__(self, seed: int, alpha: float = 0.6, beta: float = 0.4, eps: float = 1e-3) -> None:
+    def __init__(
+        self,
+        seed: int,
+        alpha: float = 0.6,
+        beta: float = 0.4,
+        eps: float = 1e-3,
+        needs: frozenset[str] = frozenset({"losses"}),
+    ) -> None:
+        self.needs = needs
         self._seed = seed
         self._alpha, self._beta, self._eps = alpha, beta, eps
         self._sums = Sums()
@@ -52,6 +58,10 @@ class Prioritized:
         first, end = slots[0], slots[0] + len(slots)
         run = slots == list(range(first, end))
         self._sums.write(slice(first, end) if run else np.array(slots), self._sums.largest or 1.0)
+
+    def evicted(self, left: Left) -> None:
+        """The others keep their priorities."""
+        self._sums.load(self._sums.priorities[left.stay])
 
     def seen(self, slots: Tensor, losses: Tensor) -> None:
         """Refresh the priorities of rows whose loss was just measured; one that is no number changes none."""

@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from tenuto.protocols import Pool
+from tenuto.protocols import Left, Pool
 from tenuto.randomness import span, uniform
 from tenuto.types import State
 
@@ -31,9 +31,13 @@ class Uncertain:
     [1, 0, 0, 0, 1, 1]
     """
 
-    needs: frozenset[str] = frozenset({"entropy"})
-
-    def __init__(self, seed: int, temperature: float = TEMPERATURE) -> None:
+    def __init__(
+        self,
+        seed: int,
+        temperature: float = TEMPERATURE,
+        needs: frozenset[str] = frozenset({"entropy"}),
+    ) -> None:
+        self.needs = needs
         self._seed, self._temperature = seed, temperature
         self._entropy: NDArray[np.float64] = np.zeros(0)
         self._order: NDArray[np.int64] | None = None
@@ -56,6 +60,10 @@ class Uncertain:
             self._entropy = np.append(self._entropy, np.full(top - len(self._entropy), np.inf))
         self._entropy[slots] = np.inf
         self._order = None
+
+    def evicted(self, left: Left) -> None:
+        """The others keep their entropies."""
+        self._entropy, self._order = self._entropy[left.stay], None
 
     def seen(self, slots: Tensor, losses: Tensor) -> None:
         """The entropies of the newest answers; one that is no number changes none."""

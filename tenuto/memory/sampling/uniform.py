@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from tenuto.protocols import Pool
+from tenuto.protocols import Left, Pool
 from tenuto.randomness import choose
 from tenuto.types import State
 
@@ -43,6 +43,9 @@ class Uniform:
 
     def added(self, slots: list[int]) -> None:
         """New rows need no note."""
+
+    def evicted(self, left: Left) -> None:
+        """Rows that went need none either."""
 
     def seen(self, slots: Tensor, losses: Tensor) -> None:
         """Losses do not matter here."""

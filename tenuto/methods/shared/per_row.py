@@ -132,6 +132,23 @@ def cosines(objective: Objective, params: Tree, mine: Batch, others: Batch) -> T
     return found[:n] @ found[n:].T
 
 
+def norms(objective: Objective, params: Tree, batch: Batch) -> Tensor:
+    """The norm (n,) of the gradient of each row's loss; in linear layers on vectors |(x, 1)| |d|."""
+    with _asking(objective.module):
+        seen = _Forward(objective, params)(batch.inputs)
+        if not seen.looped and all(layers.factored(site.layer, site.x) for site in seen.sites):
+            (losses,) = supervised(objective, batch)(seen.outputs, slice(0, len(batch)))
+            squares = seen.outputs.new_zeros(len(batch)).detach()
+            for site, d in zip(seen.sites, seen.gradients(losses), strict=True):
+                sizes = d.square().sum(1)
+                if "weight" in site.names:
+                    squares += site.x.square().sum(1) * sizes
+                if "bias" in site.names:
+                    squares += sizes
+            return squares.sqrt()
+    return gradients(objective, params, batch).square().sum(1).sqrt()
+
+
 def supervised(objective: Objective, batch: Batch) -> Losses:
     """The task's loss of each row, times its weight."""
 

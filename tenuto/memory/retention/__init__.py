@@ -1,0 +1,1 @@
+"""Rules for what may stay in memory, one file each: `rule(limit)`."""

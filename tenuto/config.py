@@ -131,7 +131,7 @@ class OnlineLearnerConfig(_Settings):
     sleep_updates: int = _setting(
         0, "updates a consolidation makes on recent rows mixed with replayed ones", low=0, unit="updates"
     )
-    sleep_recent: float = _setting(0.5, "recent / all rows of such an update", low=0.05, high=1.0)
+    sleep_recent: float = _setting(0.25, "recent / all rows of such an update", low=0.05, high=1.0)
     sleep_distil: float = _setting(
         0.0, "weight of the answers before the sleep in what it learns", low=0.0, usual=(0.0, 10.0)
     )

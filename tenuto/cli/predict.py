@@ -4,22 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from tenuto.cli.shared import options
+from tenuto.cli.shared.asking import Answer, asked
 from tenuto.cli.shared.exits import Exit
 from tenuto.cli.shared.output import complain, emit, line, plural
-from tenuto.errors import ExampleError, NothingLearned
+from tenuto.errors import NothingLearned
 from tenuto.store.home import Home
 
 if TYPE_CHECKING:
     from tenuto.learner import Learner
     from tenuto.streams import Chunk, Stream
-    from tenuto.types import OnlineExample
-
-Answer = dict[str, Any]
 
 
 @click.command()
@@ -67,38 +65,14 @@ def _chunk(learner: Learner, chunk: Chunk) -> list[Answer]:
     """An answer for each row of a chunk, in order; those that can be asked are asked together."""
     import numpy as np
 
-    answers: list[Answer] = []
-    asked, inputs = [], []
-    for offset, row in enumerate(chunk.rows, start=chunk.offset):
-        try:
-            if isinstance(row, ExampleError):
-                raise row
-            inputs.append(_input(learner, row))
-            asked.append(len(answers))
-            answers.append({"id": row.id or f"{chunk.source}:{offset}"})
-        except ExampleError as error:
-            answers.append({"id": f"{chunk.source}:{offset}", "error": str(error)})
-    if not asked:
+    answers, open_ones, inputs = asked(learner, chunk)
+    if not inputs:
         return answers
     found = learner.predict(np.stack(inputs))
     shares = None if found.probabilities is None else found.probabilities.tolist()
-    for i, place in enumerate(asked):
-        answers[place]["label"] = found.labels[i]
+    for i, answer in enumerate(open_ones):
+        answer["label"] = found.labels[i]
         if shares is not None:
-            answers[place]["probability"] = max(shares[i])
-            answers[place]["probabilities"] = dict(zip(map(str, found.classes), shares[i], strict=True))
+            answer["probability"] = max(shares[i])
+            answer["probabilities"] = dict(zip(map(str, found.classes), shares[i], strict=True))
     return answers
-
-
-def _input(learner: Learner, row: OnlineExample) -> Any:
-    """The input of a row that this learner can be asked about."""
-    import numpy as np
-
-    from tenuto.streams.values import as_array
-
-    input = as_array(row.input)
-    if input.shape != learner.shape:
-        raise ExampleError(f"input has shape {input.shape}; this model learned rows of shape {learner.shape}")
-    if not np.isfinite(input).all():
-        raise ExampleError("input holds NaN or infinity; impute it, or leave the row out")
-    return input

@@ -57,9 +57,9 @@ def plan(
 
     >>> sleep = plan(OnlineLearnerConfig(sleep_updates=100), number=0, recent=80, replays=True)
     >>> sleep.updates, sleep.recent, sleep.ratio
-    (100, 10, 0.5)
+    (100, 5, 0.75)
     >>> plan(OnlineLearnerConfig(sleep_updates=100), number=0, recent=3, replays=True).updates
-    6
+    12
     """
     share = config.sleep_recent if replays else 1.0
     each = ceil(2 * config.batch_size * share)
@@ -77,7 +77,8 @@ def plan(
 def mixed(plan: Plan, *, seed: int, number: int, recent: int) -> Iterator[NDArray[np.int64]]:
     """Which of the recent rows each update learns: all of them in a keyed order, then all in another.
 
-    >>> sleep = plan(OnlineLearnerConfig(sleep_updates=3, batch_size=2), number=0, recent=3, replays=True)
+    >>> config = OnlineLearnerConfig(sleep_updates=3, sleep_recent=0.5, batch_size=2)
+    >>> sleep = plan(config, number=0, recent=3, replays=True)
     >>> [rows.tolist() for rows in mixed(sleep, seed=0, number=0, recent=3)]
     [[2, 0], [1, 0], [2, 1]]
     """

@@ -73,20 +73,21 @@ class RuledBuffer(ReplayBuffer):
         """Offer n rows, one by one as rules ask; the slot of each after the last, or -1."""
         self.fit({name: column[0].nbytes for name, column in rows.items()})
         beside, place = self._described(groups, losses, named), dict[int, int]()
-        for row in range(len(groups)):
-            mine = {name: column[row : row + 1] for name, column in beside.items()}
-            leave, may = self._keeping.room(
-                self._held(), {name: column.item() for name, column in mine.items()}
-            )
+        values = zip(*(column.tolist() for column in beside.values()), strict=True)
+        for row, told in enumerate(values):
+            leave, may = self._keeping.room(self._held(), dict(zip(beside, told, strict=True)))
             if leave:
                 stay = self.evict(leave)
                 place = {new: place[old] for new, old in enumerate(stay) if old in place}
-            here = {name: column[row : row + 1] for name, column in rows.items()}
-            near = None if alike is None else partial(_of, alike, row)
-            loss = None if losses is None else losses[row : row + 1]
-            slot = self._slot(mine["group"], here, near, loss) if may else -1
+            slot = -1
+            if may:
+                here = {name: column[row : row + 1] for name, column in rows.items()}
+                near = None if alike is None else partial(_of, alike, row)
+                loss = None if losses is None else losses[row : row + 1]
+                slot = self._slot(groups[row : row + 1], here, near, loss)
             self.seen += 1
             if slot >= 0:
+                mine = {name: column[row : row + 1] for name, column in beside.items()}
                 self.put([slot], here, mine)
                 place[slot] = row
         found = {row: slot for slot, row in place.items()}

@@ -9,12 +9,16 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+LEAST, ROUNDING = 1e-6, 4e-7
+"""A smaller deviation is none: as a number; as a share of the mean, of which rounding alone makes 2e-7."""
+
 
 class Standardize(nn.Module):
     """Centre and scale each feature by its running moments (Welford 1962), clipped to +-`clip`.
 
-    The moments move in training mode only and live in buffers, so they are saved and rolled back
-    with the model. In: (n, *shape). Out: the same shape.
+    One that never changed is divided by 1, or by its own size where that is more. The moments move in
+    training mode only and live in buffers, so they are saved and rolled back with the model.
+    In: (n, *shape). Out: the same shape.
 
     >>> layer = Standardize(1)
     >>> layer(torch.tensor([[0.0], [2.0]])).round(decimals=3).tolist()
@@ -37,7 +41,9 @@ class Standardize(nn.Module):
         if self.training:
             self._update(rows.detach())
         scale = (self.spread / self.count.clamp(min=1)).sqrt()
-        scaled = (rows - self.mean) / torch.where(scale > 1e-6, scale, 1.0)
+        size = self.mean.abs()
+        scale = torch.where(scale > (ROUNDING * size).clamp(min=LEAST), scale, size.clamp(min=1.0))
+        scaled = (rows - self.mean) / scale
         return scaled.clamp(-self.clip, self.clip)
 
     def _update(self, rows: Tensor) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from tenuto.config import SessionConfig
 from tenuto.errors import ExampleError, MalformedRow, StreamError
 from tenuto.learner import Learner
+from tenuto.session.late import completed
 from tenuto.session.reports import Progress
 from tenuto.store.journal import Journal
 from tenuto.store.records import Receipt, Refused, Row
@@ -65,14 +66,16 @@ class Intake:
             zip(chunk.offsets, chunk.rows, strict=True), start=chunk.offset
         ):
             try:
-                rows.append(self._row(row, chunk.source, offset))
+                rows.append(self._row(row, chunk.source, offset, refused))
             except ExampleError as error:
-                text = next(raw, b"") if isinstance(row, MalformedRow) else _written(row)
                 if strict:
                     self._append(chunk.source, place, fingerprint, rows, refused)
                     raise
-                id = None if isinstance(row, MalformedRow) else row.id
-                refused.append(Refused(body=text, id=id, source_offset=offset, reason=str(error)))
+                if isinstance(row, MalformedRow):
+                    apart = Refused(body=next(raw, b""), source_offset=offset, reason=str(error))
+                else:
+                    apart = _apart(row, offset, str(error))
+                refused.append(apart)
         return self._append(chunk.source, chunk.end, fingerprint, rows, refused)
 
     def offset(self, part: Stream) -> int:
@@ -94,9 +97,13 @@ class Intake:
     ) -> Receipt:
         return self._journal.append(rows, source=source, offset=end, fingerprint=fingerprint, refused=refused)
 
-    def _row(self, row: OnlineExample | MalformedRow, source: str, offset: int) -> Row:
+    def _row(
+        self, row: OnlineExample | MalformedRow, source: str, offset: int, refused: Sequence[Refused]
+    ) -> Row:
         if isinstance(row, MalformedRow):
             raise row
+        if row.target is None or row.input is None:
+            row = completed(row, self._journal, refused)
         name = row.id or f"{source}:{offset}"
         if self._schema is None:
             schema = Schema.of(row, self._task, name=name)
@@ -125,6 +132,30 @@ class Intake:
 def listed(examples: Sequence[OnlineExample], source: str, offset: int) -> Chunk:
     """Examples of a program as a chunk of a stream."""
     return Chunk(source=source, offset=offset, rows=list(examples), raw=None)
+
+
+def _apart(row: OnlineExample, offset: int, reason: str) -> Refused:
+    """A row to be set apart under its own id, its sender's and its parents' as far as these are texts."""
+    parents = row.derived_from if isinstance(row.derived_from, tuple) else ()
+    return Refused(
+        body=_written(row),
+        id=_text(row.id),
+        source_offset=offset,
+        principal=_text(row.principal),
+        derived_from=tuple(text for one in parents if (text := _text(one)) is not None),
+        reason=reason,
+    )
+
+
+def _text(value: object) -> str | None:
+    """What can be kept as text; None for anything else, half a surrogate pair included."""
+    if not isinstance(value, str):
+        return None
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        return None
+    return value
 
 
 def _written(row: OnlineExample) -> bytes:

@@ -18,6 +18,7 @@ import apsw
 import msgspec
 
 from tenuto.errors import ConfigError, ExampleError
+from tenuto.store.database import set_meta
 from tenuto.store.records import Receipt, Refused, Row, Source, digest
 from tenuto.store.schema import EXAMPLE, FORGOTTEN, LIVE
 
@@ -57,7 +58,10 @@ def admit(
     )
     _link(connection, rows, last)
     _bury(connection, heirs, at)
+    apart: int = connection.execute("SELECT coalesce(max(n), 0) FROM quarantine").get
     set_apart(connection, refused, source=source, at=at)
+    if apart or refused:
+        _settle(connection, last, apart)
     count(connection, "live", len(rows), sum(len(row.body) for row in rows))
     if duplicates:
         count(connection, "duplicates", duplicates, 0)
@@ -103,6 +107,22 @@ def set_apart(
         )
         if connection.changes():
             count(connection, "quarantined", 1, len(row.body))
+
+
+def _settle(connection: apsw.Connection, last: int, apart: int) -> None:
+    """Let go of what was set apart under the ids of the new entries, before them: they came right now."""
+    sizes: list[int] = [
+        size
+        for (size,) in connection.execute(
+            "DELETE FROM quarantine WHERE n IN (SELECT n FROM entries JOIN quarantine AS apart USING (id)"
+            " WHERE seq > ? AND (n <= ? OR apart.source_offset < entries.source_offset))"
+            " RETURNING length(body)",
+            (last, apart),
+        )
+    ]
+    if sizes:
+        count(connection, "quarantined", -len(sizes), -sum(sizes))
+        set_meta(connection, "moved", True)
 
 
 def count(connection: apsw.Connection, name: str, rows: int, body_bytes: int) -> None:

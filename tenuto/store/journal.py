@@ -173,8 +173,8 @@ class Journal:
         """Rows set apart with n > after, oldest first; with `id` only those of that id."""
         rows = self.database.rows(
             "SELECT n, id, source, source_offset, body, reason, received_at, principal FROM quarantine"
-            " WHERE n > ? AND (?2 IS NULL OR id = ?2) ORDER BY n LIMIT ?3",
-            (after, id, limit),
+            f" WHERE n > ?1{'' if id is None else ' AND id = ?3'} ORDER BY n LIMIT ?2",
+            (after, limit) if id is None else (after, limit, id),
         )
         return [Quarantined(**dict(zip(Quarantined.__struct_fields__, row, strict=True))) for row in rows]
 
@@ -245,9 +245,10 @@ class Journal:
             max_bytes: bytes that all bodies may take, quarantine included; None: any.
             pinned: whether a seq's body is still needed, as by memory or by a review.
         """
-        cutoff = None if max_age_s is None else (time.time() if at is None else at) - max_age_s
+        now = time.time() if at is None else at
+        cutoff = None if max_age_s is None else now - max_age_s
         with self.database.transaction() as connection:
-            pruned = retention.drop(connection, through, cutoff, max_bytes, pinned)
+            pruned = retention.drop(connection, through, cutoff, max_bytes, pinned, now)
         if pruned.body_bytes:
             self.database.reclaim()
         return pruned

@@ -184,7 +184,7 @@ class Schema:
 
 def _kind(target: Target, task: Task) -> TargetKind:
     if target is None:
-        raise ExampleError("target is missing; send one, or keep the row until its target is known")
+        raise ExampleError("target is missing; send it, or the row again, under the same id once it is known")
     kind = _KINDS[task].get(type(target))
     if kind is None:
         raise ExampleError(f"target {short(target)} is {_WORDS[type(target)]}; {_REMEDIES[task]}")

@@ -94,6 +94,22 @@ def test_predict_answers_every_row_in_its_place(learned: Path, tmp_path: Path) -
     }
 
 
+def test_recall_finds_the_entries_a_session_finds(learned: Path, tmp_path: Path) -> None:
+    rows = [{"input": example(number)["input"], "id": f"q{number}"} for number in range(500, 505)]
+    path = write(tmp_path / "ask.jsonl", [*rows, {"input": [1.0]}])
+    done = tenuto("recall", path, "--home", learned, "--count", 3, "--by", "inputs", "--json")
+    assert done.returncode == 1
+    told = document(done)
+    assert (told["errors"], told["recalled"][5]["id"]) == (1, "ask.jsonl:5")
+    with Session(learned) as session:
+        found = session.recall([row["input"] for row in rows], 3, by="inputs")
+    for row, answer, episodes in zip(rows, told["recalled"], found, strict=False):
+        assert answer["id"] == row["id"]
+        assert [one["id"] for one in answer["episodes"]] == [episode.id for episode in episodes]
+        similarities = [episode.similarity for episode in episodes]
+        assert [one["similarity"] for one in answer["episodes"]] == pytest.approx(similarities, abs=1e-6)
+
+
 def test_forget_is_exact_and_verified(home: Path, tmp_path: Path) -> None:
     told = document(tenuto("forget", "--home", home, "--id", "r123", "--json"))
     assert (told["entries"], told["quarantined"], told["rebuilt_from"]) == (1, 0, 0)

@@ -114,10 +114,10 @@ def test_a_report_that_cannot_be_written_says_where(learned: Path, tmp_path: Pat
 
 
 @pytest.mark.parametrize(
-    "verb", ["status", "report", "quarantine", "snapshots", "predict", "verify", "forget"]
+    "verb", ["status", "report", "quarantine", "snapshots", "predict", "recall", "verify", "forget"]
 )
 def test_a_home_that_is_not_there_is_named(verb: str, tmp_path: Path) -> None:
-    needs: dict[str, tuple[Any, ...]] = {"predict": ("-",), "forget": ("--id", "x")}
+    needs: dict[str, tuple[Any, ...]] = {"predict": ("-",), "recall": ("-",), "forget": ("--id", "x")}
     done = tenuto(verb, *needs.get(verb, ()), "--home", tmp_path / "none", "--json")
     assert done.returncode == 1
     assert document(done)["error"]["kind"] == "HomeMissing"

@@ -59,3 +59,22 @@ def test_a_constant_feature_is_zero_not_nan(value: float) -> None:
     layer = Standardize(1)
     for _ in range(5):
         assert layer(torch.full((3, 1), value)).eq(0).all()
+
+
+@pytest.mark.parametrize("value", [0.1, -1234.567, 98765.43, 1234567.8, 1e9, -1e18])
+def test_the_rounding_of_a_constant_feature_is_not_blown_up(value: float) -> None:
+    """The mean of equal floats is not always that float; that is no spread to divide by."""
+    layer = Standardize(1)
+    for number in range(200):
+        assert layer(torch.full((1 + number * 7 % 50, 1), value)).abs().max() < 1e-6
+    layer.eval()
+    assert layer(torch.tensor([[value], [-value]])).abs().max() > 0.1, "what then changes is seen"
+
+
+def test_a_small_spread_about_a_large_mean_is_still_scaled() -> None:
+    rows = torch.from_numpy(np.random.default_rng(0).normal(1.6e9, 4e3, size=(5000, 1)).astype(np.float32))
+    layer = Standardize(1)
+    for part in rows.split(50):
+        layer(part)
+    layer.eval()
+    assert layer(rows).std().item() == pytest.approx(1.0, rel=0.02)

@@ -44,7 +44,7 @@ def rows(n: int, width: int, weighted: bool) -> dict[str, Tensor]:
 
 
 @pytest.mark.parametrize("insertion", names("tenuto.memory.insertion"))
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     bytes=st.integers(250, 3000),
     widths=st.lists(st.tuples(st.integers(0, 6), st.booleans(), st.integers(1, 9)), min_size=1, max_size=8),

@@ -97,7 +97,7 @@ class Life:
 
 @pytest.mark.parametrize(("insertion", "sampling"), PAIRS)
 @given(ACTS)
-@settings(max_examples=25)
+@settings(max_examples=15)
 def test_a_buffer_that_loses_rows_is_still_a_dictionary(
     insertion: str, sampling: str, acts: list[tuple[str, list[int]]]
 ) -> None:
@@ -107,7 +107,7 @@ def test_a_buffer_that_loses_rows_is_still_a_dictionary(
         life.agrees()
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(st.lists(st.integers(0, 2), min_size=8, max_size=30), st.sets(st.integers(0, 6), max_size=5))
 def test_novelty_is_that_of_the_rows_left(groups: list[int], gone: set[int]) -> None:
     life = Life("coreset", "uniform")

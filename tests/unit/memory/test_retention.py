@@ -45,7 +45,7 @@ def numbers(buffer: RuledBuffer) -> list[int]:
 
 
 @pytest.mark.parametrize("insertion", names("tenuto.memory.insertion"))
-@settings(max_examples=20)
+@settings(max_examples=10)
 @given(SENDERS, st.data())
 def test_the_rules_hold_after_every_row(
     insertion: str, senders: list[str | None], data: st.DataObject
@@ -127,7 +127,7 @@ def test_what_matters_is_not_replaced() -> None:
 
 
 @given(st.lists(st.integers(0, 400), min_size=1, max_size=300))
-@settings(max_examples=20)
+@settings(max_examples=10)
 def test_names_without_end_are_let_go(senders: list[int]) -> None:
     buffer = RuledBuffer(keep="principal:0.5", capacity=5)
     told: list[str | None] = [f"s{number}" for number in senders]

@@ -70,7 +70,7 @@ def test_after_conviction_no_row_of_the_sender_is_remembered() -> None:
     ids=["guard", "both", "rules", "renewed"],
 )
 def test_every_remembered_row_is_that_of_its_entry(tmp_path: Path, settings: dict[str, object]) -> None:
-    path = written(tmp_path / "rows.jsonl", 900)
+    path = written(tmp_path / "rows.jsonl", 480)
     config = OnlineLearnerConfig.of(
         {"classes": (0, 1), "learning_rate": 0.5, "batch_size": 6, "memory_size": 60, **settings}
     )

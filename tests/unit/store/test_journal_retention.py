@@ -115,3 +115,18 @@ def test_a_body_that_damage_has_emptied_is_named(journal: Journal):
         connection.execute("ALTER TABLE loose RENAME TO bodies")
     with pytest.raises(CorruptHome, match="row 2 of the journal"):
         journal.prune(through=journal.last_seq, max_bytes=0)
+
+
+def test_a_clock_that_was_ahead_holds_up_nothing(journal: Journal):
+    """Rows received while it was are as old as the first that came after it was set right."""
+    ahead = [Row(id=f"a{n}", body=b"a" * 100) for n in range(3)]
+    journal.append(ahead, refused=[Refused(id="q", body=b"q" * 100, reason="NaN")], at=1e9)
+    assert journal.prune(through=13, max_age_s=5.0, at=12.0).entries == 7
+    assert live(journal) == [8, 9, 10, 11, 12, 13], "as young as now while nothing came after them"
+    later = [Row(id="b", body=b"b" * 100)]
+    journal.append(later, refused=[Refused(id="r", body=b"r" * 100, reason="NaN")], at=14.0)
+    assert journal.prune(through=14, max_age_s=5.0, at=18.0).entries == 3
+    assert live(journal) == [11, 12, 13, 14]
+    assert journal.prune(through=14, max_age_s=5.0, at=19.5) == Pruned(
+        entries=4, quarantined=2, body_bytes=600
+    )

@@ -49,7 +49,7 @@ def test_a_schema_is_that_of_its_first_row(target, task, kind, width):
         ({"input": np.array([1e300, 0])}, r"input\[0\] is 1e\+300.*rescale"),
         ({"input": [1e300, 0.0]}, r"input\[0\] is inf"),
         ({"input": "text"}, "turned into numbers"),
-        ({"target": None}, "target is missing; send one"),
+        ({"target": None}, "target is missing; send it"),
         ({"target": "cat"}, "target 'cat' is text where .* 'int label'; use one kind"),
         ({"target": 3.5}, "target 3.5 is a decimal number; labels are whole numbers or text.*regression"),
         ({"target": [1.0]}, "is a vector; labels are"),

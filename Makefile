@@ -26,7 +26,7 @@ crash: $(VENV)/ready
 	$(BIN)/python -m tests.crash
 
 contract-long: $(VENV)/ready
-	TENUTO_LONG=1 $(BIN)/python -m pytest -n 2 tests/contract
+	TENUTO_LONG=1 $(BIN)/python -m pytest -n 2 tests/contract tests/unit/session/test_odd_streams.py
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks

@@ -10,22 +10,24 @@ from benchmarks.common import data
 from tenuto.errors import ConfigError
 
 ALWAYS = ("step_cost", "fisher_cost", "method_cost", "memory_flat", "priorities", "status", "drift")
-ON_MNIST = ("journal_cost", "split_mnist", "pmnist_cost", "transfer", "streams")
+ON_MNIST = ("journal_cost", "split_mnist", "pmnist_cost", "transfer")
+STUDY = ("-m", "tenuto", "bench", "streams", "--data")
 
 
 def main() -> int:
     """Run each benchmark in a process of its own; 1 where one failed."""
-    names = [*ALWAYS]
+    commands = {name: ["-m", f"benchmarks.{name}"] for name in ALWAYS}
     try:
-        data("mnist")
-        names += ON_MNIST
+        folder = data("mnist").parent
+        commands |= {name: ["-m", f"benchmarks.{name}"] for name in ON_MNIST}
+        commands["streams"] = [*STUDY, str(folder)]
     except ConfigError as error:
-        print(f"left out, for want of data: {', '.join(ON_MNIST)}: {error}\n")
+        print(f"left out, for want of data: {', '.join(ON_MNIST)}, streams: {error}\n")
     failed = []
-    for name in names:
+    for name, command in commands.items():
         print(f"== {name} ".ljust(88, "="), flush=True)
-        command = [sys.executable, "-m", f"benchmarks.{name}"]
-        if subprocess.run(command, env={**os.environ, "OMP_NUM_THREADS": "1"}, check=False).returncode:
+        environment = {**os.environ, "OMP_NUM_THREADS": "1"}
+        if subprocess.run([sys.executable, *command], env=environment, check=False).returncode:
             failed.append(name)
         print(flush=True)
     if failed:

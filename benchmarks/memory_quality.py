@@ -12,7 +12,7 @@ distance of a remembered row to the nearest other one of its class, and how even
 (entropy over its maximum; a class that is not held counts).
 
     python -m benchmarks.memory_quality [--data mnist|clinc150|digits] [--seeds 0-9] [--confirm 10-19]
-        [--rows N|all] [--json PATH]
+        [--rows N|all] [--lines] [--json PATH]
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ SAMPLING = ("uniform", "balanced", "prioritized", "uncertain", "diverse")
 ALONE = (("greedy", "uniform"), ("fifo", "uniform"))
 """Pairs run beside the product: policies known to be for something else."""
 PLAIN = ("reservoir", "uniform")
+LINES = (*product(INSERTION, ("uniform",)), *product(("reservoir", "herding"), SAMPLING))
+"""Fewer than all: every insertion with uniform, every sampling with reservoir and with herding."""
 MEMORY = 200
 DATA = {**SOURCES, "clinc150": clinc150}
 
@@ -180,6 +182,7 @@ def main() -> None:
     parser.add_argument("--rows", type=_count, default=1000, help="rows per context, or all")
     parser.add_argument("--insertion", type=lambda text: text.split(","), help="default: all")
     parser.add_argument("--sampling", type=lambda text: text.split(","), help="default: all")
+    parser.add_argument("--lines", action="store_true", help="18 pairs: all insertions x uniform, and others")
     parser.add_argument("--data", choices=tuple(DATA), default="mnist")
     parser.add_argument("--json", type=Path, help="write every run to this file")
     arguments = parser.parse_args()
@@ -188,8 +191,9 @@ def main() -> None:
     settle()
     rows = DATA[arguments.data]()
     some = arguments.insertion or arguments.sampling
-    asked = product(arguments.insertion or INSERTION, arguments.sampling or SAMPLING)
-    pairs = list(dict.fromkeys([PLAIN, *asked, *(() if some else ALONE)]))
+    every = product(arguments.insertion or INSERTION, arguments.sampling or SAMPLING)
+    asked = [PLAIN, *(LINES if arguments.lines else every), *(() if some else ALONE)]
+    pairs = list(dict.fromkeys(asked))
     first = sweep(rows.validation(), pairs, arguments.seeds, arguments.rows, "choosing")
     best = max(first, key=lambda pair: _mean(first[pair]))
     then = sweep(rows, pairs, arguments.confirm, arguments.rows, "confirming")

@@ -62,7 +62,8 @@ class Sleep:
     ) -> None:
         if config.sleep_updates and memory is None and not context.keeps:
             raise ConfigError(f"method {recipe.name!r} keeps no row to sleep on; leave sleep_updates at 0")
-        self._recipe, self._config = recipe, config
+        shared = tuple(dataclasses.replace(draw, ratio=None) for draw in recipe.replay)
+        self._recipe, self._config = dataclasses.replace(recipe, replay=shared), config
         self._memory, self._context, self._counters = memory, context, counters
 
     def carry_out(

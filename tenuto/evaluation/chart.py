@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from itertools import groupby
 from math import fsum, isnan
 
-from tenuto.evaluation.lines import Line, boundaries, lines
+from tenuto.evaluation.lines import Line, boundaries, lines, marks
 from tenuto.evaluation.markup import Markup, tag
 from tenuto.evaluation.report import Report
 from tenuto.evaluation.scale import Axis, axis
@@ -24,6 +24,7 @@ def chart(report: Report, title: str) -> Markup:
         return tag("figure", {}, tag("h3", {}, title), tag("p", {"class": "note"}, "Nothing was measured."))
     first = report.curves_of(drawn[0].method, title)[0]
     rules = boundaries(report, title)
+    noticed = {one.index: marks(report, title, one.method) for one in drawn}
     reach = [x for one in drawn for x in (one.x[0], one.x[-1])]
     across = axis(values=[*reach, *rules], start=_LEFT, end=_RIGHT, count=10, widen=False)
     upward = axis(values=[y for one in drawn for y in (*one.low, *one.high)], start=_BOTTOM, end=_TOP)
@@ -36,6 +37,7 @@ def chart(report: Report, title: str) -> Markup:
         _contexts(across, rules, report.context_names),
         *(_band(one, across, upward) for one in drawn if one.seeds > 1),
         *(_stroke(one, across, upward) for one in drawn),
+        *(_ticks(across, upward, index, at) for index, at in noticed.items() if at),
     )
     return tag("figure", {}, tag("h3", {}, title), _legend(drawn), tag("div", {"class": "wide"}, drawing))
 
@@ -78,6 +80,13 @@ def _contexts(across: Axis, rules: Sequence[float], names: Sequence[str]) -> Mar
             if len(name) * LETTER <= right - left - 6:
                 parts.append(text((left + right) / 2, _TOP - 12, name, "soft middle"))
     return group(*parts)
+
+
+def _ticks(across: Axis, upward: Axis, index: int, noticed: Sequence[float]) -> Markup:
+    """Short ticks at the foot, in the method's colour; what lies beyond the chart is left out."""
+    at = [across.at(x) for x in noticed if across.low <= x <= across.high]
+    strokes = "".join(f"M{x:.1f} {upward.start:.1f}v-9" for x in at)
+    return tag("path", {"class": f"mark {hue(index)}", "d": strokes})
 
 
 def _stroke(one: Line, across: Axis, upward: Axis) -> Markup:

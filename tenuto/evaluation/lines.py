@@ -66,6 +66,11 @@ def boundaries(report: Report, title: str) -> tuple[float, ...]:
     return tuple(sorted({x for curve in curves for x in curve.boundaries}))
 
 
+def marks(report: Report, title: str, method: str) -> tuple[float, ...]:
+    """What a method's curves noticed on the chart `title`, over all its seeds."""
+    return tuple(sorted(x for curve in report.curves_of(method, title) for x in curve.marks))
+
+
 def _line(method: str, index: int, curves: Sequence[Curve], points: int) -> Line:
     seeds = zip(*(curve.y for curve in curves), strict=True)
     values = [() if None in row else tuple(float(y) for y in row if y is not None) for row in seeds]

@@ -148,6 +148,8 @@ def _charts(report: Report) -> Markup | None:
     if not report.chart_titles:
         return None
     told = "Lines are means over seeds, bands span all seeds; a dotted rule is where a context begins."
+    if any(curve.marks for run in report.runs for curve in run.curves.values()):
+        told += " Ticks at the foot are what was noticed, of every seed."
     figures = [chart(report, title) for title in report.chart_titles]
     return _section("Along the way", _note(told), *figures, look="charts")
 

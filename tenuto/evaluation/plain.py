@@ -37,8 +37,13 @@ def _run(plain: Mapping[str, Any]) -> Run:
     made = _taken(plain, Run)
     if made["matrix"] is not None:
         made["matrix"] = AccuracyMatrix.from_plain(made["matrix"])
-    made["curves"] = {title: Curve(**_taken(curve, Curve)) for title, curve in made["curves"].items()}
+    made["curves"] = {title: _curve(curve) for title, curve in made["curves"].items()}
     return Run(**made)
+
+
+def _curve(plain: Mapping[str, Any]) -> Curve:
+    """One written before curves had marks has none."""
+    return Curve(**_taken({"marks": [], **plain} if isinstance(plain, Mapping) else plain, Curve))
 
 
 def _dump(value: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from tenuto.errors import ConfigError
-from tenuto.evaluation.lines import boundaries, lines
+from tenuto.evaluation.lines import boundaries, lines, marks
 from tenuto.evaluation.matrix import average
 from tenuto.evaluation.report import Report
 from tenuto.evaluation.style import HEAT_TURN, LIGHT, LIGHT_LINES
@@ -89,6 +89,8 @@ def _chart(axes: Axes, report: Report, title: str) -> None:
     for line in drawn:
         colour = LIGHT_LINES[line.index % len(LIGHT_LINES)]
         dash = "--" if line.index >= len(LIGHT_LINES) else "-"
+        for x in () if line.method in legend else marks(report, title, line.method):
+            axes.axvline(x, ymax=0.03, color=colour, alpha=0.55, linewidth=1.2)
         legend[line.method] = axes.plot(
             line.x, line.y, dash, color=colour, marker="." if len(line.x) < 20 else ""
         )[0]

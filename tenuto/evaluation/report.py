@@ -30,6 +30,7 @@ class Curve:
         y: (n,) values; None where not measured, which leaves a gap.
         x_label: what x is, with its unit.
         y_label: what y is, with its unit.
+        marks: the x at which something was noticed, as a drift; drawn as ticks at the foot.
         boundaries: the x at which each context after the first begins.
     """
 
@@ -37,18 +38,23 @@ class Curve:
     y: tuple[float | None, ...]
     x_label: str
     y_label: str
+    marks: tuple[float, ...] = ()
     boundaries: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "x", tuple(float(v) for v in self.x))
         object.__setattr__(self, "y", tuple(None if v is None or isnan(v) else float(v) for v in self.y))
+        object.__setattr__(self, "marks", tuple(float(v) for v in self.marks))
         object.__setattr__(self, "boundaries", tuple(float(v) for v in self.boundaries))
         if len(self.x) != len(self.y) or not self.x:
             raise ConfigError(
                 f"a curve of {len(self.x)} x and {len(self.y)} y: give as many of each, at least 1"
             )
-        if not all(isfinite(v) for v in (*self.x, *self.boundaries)) or list(self.x) != sorted(self.x):
-            raise ConfigError(f"the curve of {self.y_label!r}: x must ascend, x and boundaries be finite")
+        placed = (*self.x, *self.marks, *self.boundaries)
+        if not all(isfinite(v) for v in placed) or list(self.x) != sorted(self.x):
+            raise ConfigError(
+                f"the curve of {self.y_label!r}: x must ascend, x, marks and boundaries be finite"
+            )
         if any(v is not None and isinf(v) for v in self.y):
             raise ConfigError(f"the curve of {self.y_label!r} is infinite somewhere: leave such a y None")
 

@@ -91,6 +91,7 @@ text.soft{fill:var(--soft)}
 .grid{stroke:var(--rule);stroke-width:1}
 .base{stroke:var(--soft);stroke-width:1}
 .boundary{stroke:var(--soft);stroke-width:1;stroke-dasharray:1 4;stroke-linecap:round}
+.mark{fill:none;stroke:var(--hue);stroke-width:1.5;stroke-opacity:.55}
 .joint{stroke:var(--ink);stroke-width:1.5;stroke-dasharray:5 4}
 .joint-band{fill:var(--ink);fill-opacity:.08}
 .line{fill:none;stroke:var(--hue);stroke-width:2;stroke-linejoin:round;stroke-linecap:round}

@@ -1,38 +1,16 @@
-"""The program: finds the verb, runs it, and turns every error into one clear line and an exit code."""
+"""The program: runs the verb, and turns every error into one clear line and an exit code."""
 
 from __future__ import annotations
 
-import difflib
-import importlib
 from collections.abc import Sequence
 
 import click
 
 import tenuto
-from tenuto import parts
 from tenuto.cli.shared.exits import Exit
 from tenuto.cli.shared.output import complain, emit
+from tenuto.cli.shared.verbs import Verbs
 from tenuto.errors import TenutoError
-
-VERBS = "tenuto.cli"
-
-
-class Verbs(click.Group):
-    """The verbs, imported one by one as they are asked for."""
-
-    def list_commands(self, ctx: click.Context) -> list[str]:
-        """Every verb, by name."""
-        return parts.names(VERBS)
-
-    def get_command(self, ctx: click.Context, name: str) -> click.Command:
-        """The verb of that name; an unknown one is a usage error with the nearest."""
-        known = self.list_commands(ctx)
-        if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
-            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
-            raise click.UsageError(f"there is no verb {name!r}; {hint}", ctx)
-        command: click.Command = importlib.import_module(f"{VERBS}.{name}").command
-        return command
 
 
 @click.command(

@@ -158,12 +158,17 @@ def turn(degrees: float) -> Tensor:
     >>> torch.equal(turn(90.0), torch.arange(784).view(28, 28).rot90().flatten())
     True
     """
+    return turns(torch.tensor([degrees], dtype=torch.float64))[0]
+
+
+def turns(degrees: Tensor) -> Tensor:
+    """The pixels (n, 784) of n angles."""
     at = torch.arange(SIDE, dtype=torch.float64) - (SIDE - 1) / 2
     y, x = at[:, None], at[None, :]
-    angle = torch.tensor(degrees, dtype=torch.float64).deg2rad()
+    angle = degrees.double().deg2rad()[:, None, None]
     across, down = _near(x * angle.cos() - y * angle.sin()), _near(x * angle.sin() + y * angle.cos())
     inside = (across >= 0) & (across < SIDE) & (down >= 0) & (down < SIDE)
-    return torch.where(inside, down * SIDE + across, BLACK).flatten()
+    return torch.where(inside, down * SIDE + across, BLACK).flatten(1)
 
 
 def _near(offset: Tensor) -> Tensor:

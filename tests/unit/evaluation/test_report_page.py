@@ -142,6 +142,17 @@ def test_a_context_begins_at_a_vertical_rule(report):
     assert [float(e.get("x1")) for e in rules] == [pytest.approx(middle, abs=0.1)]
 
 
+def test_what_was_noticed_is_a_tick_at_the_foot_in_its_methods_colour(report):
+    assert 'class="mark' not in render(report)
+    curves = {"Loss": replace(report.runs[2].curves["Loss"], marks=(0, 5, 20, 50))}
+    marked = replace(report, runs=(*report.runs[:2], replace(report.runs[2], curves=curves), report.runs[3]))
+    (ticks,) = (e for e in body(render(marked)).iter("path") if e.get("class").startswith("mark"))
+    assert ticks.get("class") == "mark hue-1"
+    x = [float(piece.split()[0]) for piece in ticks.get("d").split("M")[1:]]
+    assert x == [52.0, pytest.approx(52 + (976 - 52) / 4, abs=0.1), 976.0], "what lies beyond is left out"
+    assert "Ticks at the foot" in render(marked)
+
+
 def test_a_gap_in_a_curve_is_not_drawn_over(report):
     chart = next(
         e for e in body(render(report)).iter("svg") if (e.get("aria-label") or "").startswith("Loss")

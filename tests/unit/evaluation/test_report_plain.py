@@ -40,6 +40,13 @@ def test_a_missing_key_a_foreign_key_and_what_is_no_object_are_refused_wherever_
         from_plain({**to_plain(report), "proofs": ["it held"]})
 
 
+def test_a_report_written_before_curves_had_marks_has_none(report):
+    plain = to_plain(report)
+    for run in plain["runs"]:
+        del run["curves"]["Loss"]["marks"]
+    assert from_plain(plain) == report
+
+
 def test_a_nan_in_a_curve_is_a_gap():
     assert curve(y=(float("nan"), 1)).y == (None, 1.0)
 
@@ -52,6 +59,7 @@ def test_a_nan_in_a_curve_is_a_gap():
         ({"x": (1, 0)}, "ascend"),
         ({"x": (0, float("nan"))}, "finite"),
         ({"boundaries": (float("inf"),)}, "finite"),
+        ({"marks": (float("nan"),)}, "finite"),
         ({"y": (1.0, float("inf"))}, "infinite"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -13,9 +14,9 @@ from tenuto import Batch, ConsolidationReport, Learner, OnlineLearnerConfig, tre
 from tenuto.errors import ConfigError
 from tenuto.methods import Recipe, Replay
 from tenuto.protocols import Oracle, View
-from tenuto.types import State, Trace, Update
+from tenuto.types import KEEP, Ruling, State, Trace, Update, Verdict
 from tests.contract.checks import global_generators_are_apart, resumes_at_every_step
-from tests.contract.walks import WALK, maker, normed, numbers
+from tests.contract.walks import CLASSES, CONFIG, WALK, maker, normed, numbers, rows
 
 SLEEPS: list[tuple[str, dict[str, Any]]] = [
     ("er", {"sampling": "prioritized", "sleep_distil": 1.0}),
@@ -102,6 +103,16 @@ def test_the_rows_that_are_recent_are_those_since_the_last_sleep() -> None:
     assert (report.recent, report.updates) == (0, 0), "there is nothing to learn again"
 
 
+def test_the_share_of_recent_rows_is_the_settings_whatever_the_methods_own() -> None:
+    for ratio in (0.05, 0.9, None):
+        config = replace(CONFIG, batch_size=1, sleep_updates=5, head="fixed", classes=CLASSES)
+        one = Learner(normed(), config, method="er", options={"ratio": ratio})
+        one.learn_batch(rows("abab"))
+        before = one.stats.replayed
+        assert one.consolidate().updates == 5
+        assert one.stats.replayed - before == 15, "three replayed rows beside each recent one"
+
+
 def test_a_sleep_learns() -> None:
     one = learned(stream(6), sleep_updates=60)
     before = one.steps
@@ -166,14 +177,30 @@ def test_springs_hold_during_a_sleep() -> None:
     assert moved[1] < moved[0] / 2, moved
 
 
-def test_a_guard_refuses_updates_of_a_sleep_too() -> None:
-    one = learned(stream(6), sleep_updates=30, guard="norm_budget")
-    before, steps = weights(one), one.steps
-    report = one.consolidate()
-    assert report.updates == one.steps - steps
-    free = learned(stream(6), sleep_updates=30)
-    free.consolidate()
-    assert (weights(one) - before).norm() <= (weights(free) - before).norm() + 1e-6
+class Third:
+    """A guard that keeps every third update."""
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def judge(self, trace: Trace) -> Verdict:
+        self.asked += 1
+        return KEEP if self.asked % 3 == 0 else Verdict(Ruling.REJECT, "not this one")
+
+    def state(self) -> State:
+        return {"asked": self.asked}
+
+    def load_state(self, state: State) -> None:
+        self.asked = state["asked"]
+
+
+def test_a_guard_judges_every_update_of_a_sleep() -> None:
+    one = learned(stream(6), sleep_updates=30)
+    guard = one.guard = Third()
+    before = one.steps
+    assert one.consolidate().updates == one.steps - before == 10
+    assert guard.asked == 30
+    assert one.stats.refused == 0, "no row that came was refused"
 
 
 def test_answers_before_a_sleep_hold_where_asked() -> None:
@@ -190,8 +217,8 @@ def test_answers_before_a_sleep_hold_where_asked() -> None:
 def test_every_row_is_scored_as_it_is_answered_after_the_sleep() -> None:
     one = learned(stream(7), sleep_updates=10, sampling="prioritized")
     report = one.consolidate()
-    rows = held(one)
-    losses = one.task.losses(one.outputs(rows["inputs"]), rows["targets"])
+    kept = held(one)
+    losses = one.task.losses(one.outputs(kept["inputs"]), kept["targets"])
     priorities = one.save_state()["memory"]["sampling"]["priorities"]
     assert report.scored == len(losses) == 40
     assert report.loss_after == pytest.approx(float(losses.mean()))

@@ -12,7 +12,8 @@ import pytest
 import torch
 from click.testing import CliRunner
 
-from tenuto.cli.bench import SEEDS, TUNING, command, lines
+from tenuto.cli.bench import command
+from tenuto.cli.studies.papers import SEEDS, TUNING, lines
 from tenuto.errors import ConfigError, StoreError, StreamError
 from tenuto.methods import known, load
 from tenuto.studies.papers import campaign, figures, page, settings

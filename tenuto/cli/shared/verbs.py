@@ -1,0 +1,30 @@
+"""Verbs as files: found by listing their folder, imported when they are called."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+
+import click
+
+from tenuto import parts
+
+
+class Verbs(click.Group):
+    """The verbs of a folder, imported one by one as they are asked for."""
+
+    package, kind = "tenuto.cli", "verb"
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Every verb, by name."""
+        return parts.names(self.package)
+
+    def get_command(self, ctx: click.Context, name: str) -> click.Command:
+        """The verb of that name; an unknown one is a usage error with the nearest."""
+        known = self.list_commands(ctx)
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            hint = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(known)}"
+            raise click.UsageError(f"there is no {self.kind} {name!r}; {hint}", ctx)
+        command: click.Command = importlib.import_module(f"{self.package}.{name}").command
+        return command

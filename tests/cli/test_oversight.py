@@ -45,3 +45,30 @@ def test_rows_that_a_guard_left_out_are_listed_approved_and_rejected(tmp_path: P
     assert done["learned"] == told["aside"] - 2
     assert "no row lies aside" in tenuto("review", "--home", home).stdout
     assert tenuto("verify", "--home", home).returncode == 0
+
+
+def test_a_learner_that_lost_what_it_knew_is_frozen_rolled_back_and_thawed(tmp_path: Path) -> None:
+    home, held = tmp_path / "home", write(tmp_path / "held.jsonl", sent(range(5000, 5500), "no one"))
+    first = write(tmp_path / "first.jsonl", sent(range(1000), "ann"))
+    then = write(tmp_path / "then.jsonl", sent(range(1000, 2500), "ann", shift=1))
+    asked = ("--holdout", held, "--audit-every", 50, "--set", "guard=finite+retention")
+    assert tenuto("learn", first, "--home", home, "--audit-every", 50).returncode == 2
+    told = document(tenuto("learn", first, "--home", home, *GUARD[2:], *asked, "--json"))
+    assert (told["rows"], told["frozen"]) == (1000, None)
+    told = document(tenuto("learn", then, "--home", home, *asked, "--json"))
+    assert "retention fell to" in told["frozen"]
+    assert told["accepted"] == 1500
+    assert told["rows"] < 1500
+    status = document(tenuto("status", "--home", home, "--json"))
+    assert status["frozen"] == told["frozen"]
+    assert status["rows"]["queued"] == 1500 - told["rows"]
+    assert "tenuto thaw" in tenuto("status", "--home", home).stdout
+    again = document(tenuto("thaw", "--home", home, "--json"))
+    assert again["learned"] == 1500 - told["rows"]
+    assert tenuto("thaw", "--home", home).returncode == 1
+    back = document(tenuto("rollback", "--home", home, "--json"))
+    assert back["step"] < again["step"]
+    assert back["aside"] > 0
+    back = document(tenuto("rollback", "genesis", "--home", home, "--json"))
+    assert (back["step"], back["aside"]) == (0, 2500)
+    assert tenuto("verify", "--home", home).returncode == 0

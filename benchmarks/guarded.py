@@ -108,6 +108,19 @@ def refused(seed: int, rows: Rows, guard: str = CHAIN, *, head: str = "grow") ->
     return guarded.stats.refused, smaller
 
 
+def glitches(seed: int, rows: Rows, *, head: str, scale: float = 100.0) -> tuple[float, float]:
+    """A sensor on another scale for 60 single rows: the share of them that is left out, and of the others."""
+    count = len(rows.labels)
+    broken = set((200 + torch.randperm(count - 200, generator=draws(seed, "glitches"))[:60]).tolist())
+    inputs = rows.inputs.clone()
+    inputs[sorted(broken)] *= scale
+    guarded, out = learner(seed, "finite+activations", head=head), set(range(count))
+    for step in range(count // BATCH):
+        trace = guarded.learn_batch(_batch(Rows(inputs, rows.labels), step))
+        out -= {step * BATCH + row for row in trace.left}
+    return len(out & broken) / len(broken), len(out - broken) / (count - len(broken))
+
+
 def _batch(rows: Rows, step: int) -> Batch:
     part = slice(step * BATCH, (step + 1) * BATCH)
     return Batch(rows.inputs[part], rows.labels[part].tolist())

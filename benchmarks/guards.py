@@ -115,6 +115,20 @@ def novelty(seeds: range) -> list[Figure]:
     return found
 
 
+def activations(seeds: range) -> list[Figure]:
+    """Rows of another scale, a hundred times as large, among sound ones."""
+    found = []
+    for name, make, head in (
+        ("all classes mixed", guarded.mixed, "fixed"),
+        ("new classes, head grows", guarded.ascending, "grow"),
+    ):
+        runs = [guarded.glitches(seed, make(seed, ROWS), head=head) for seed in seeds]
+        caught, wrongly = ([run[part] for run in runs] for part in (0, 1))
+        found.append(mean(f"rows of another scale found: {name}", caught, ">= 95 %", lambda x: x >= 0.95))
+        found.append(mean(f"sound rows left out: {name}", wrongly, "<= 0.1 %", lambda x: x <= 1e-3))
+    return found
+
+
 def divergence(seeds: range) -> list[Figure]:
     """Updates from a rate 200 times as high until the guard acts."""
     found = []
@@ -194,6 +208,7 @@ def rates(seeds: range, *, source: str | None = None, count: int = 1000) -> list
 PARTS: dict[str, Callable[[range], list[Figure]]] = {
     "retention": retention,
     "novelty": novelty,
+    "activations": activations,
     "divergence": divergence,
     "poisoning": poisoning,
     "rates": rates,

@@ -14,7 +14,7 @@ from tenuto.guards import Chain
 from tenuto.memory import ReplayBuffer
 from tenuto.memory.beside import Named
 from tenuto.protocols import Guard
-from tenuto.types import Batch, Ruling, Trace
+from tenuto.types import KEEP, Batch, Ruling, Trace, Verdict
 
 
 @runtime_checkable
@@ -80,17 +80,21 @@ def spared(
         step: makes a step of fresh rows; one that is refused changes nothing.
 
     Returns:
-        The rows that are left, their step, their numbers in the batch that was given, and who was convicted.
+        The rows that are left, their step (with the reason why others were evicted), their numbers in the
+        batch that was given, and who was convicted.
     """
-    left: Sequence[int] = range(fresh.inputs.shape[0])
+    rows = fresh.inputs.shape[0]
+    left: Sequence[int] = range(rows)
     trace = step(fresh)
-    guilty = trace.verdict.principals
+    guilty, why = trace.verdict.principals, trace.verdict.reason
     while trace.verdict.ruling is Ruling.EVICT and 0 < len(trace.verdict.rows) < len(left):
         evicted = set(trace.verdict.rows)
         stay = [row for row in range(len(left)) if row not in evicted]
         fresh, left = taken(fresh, stay), [left[row] for row in stay]
         trace = step(fresh)
         guilty += trace.verdict.principals
+    if len(left) < rows and trace.verdict is KEEP:
+        trace = trace.judged(Verdict(Ruling.KEEP, why))
     return fresh, trace, left, guilty
 
 
@@ -116,5 +120,7 @@ def spread(slots: list[int], left: Sequence[int], rows: int) -> list[int]:
     >>> spread([7, 3], [0, 2], 3)
     [7, -1, 3]
     """
+    if len(left) == rows:
+        return slots
     found = dict(zip(left, slots, strict=True))
     return [found.get(row, -1) for row in range(rows)]

@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 import torch
+from msgspec.structs import replace
 from torch import nn
 
 from tenuto import guards, methods, models, optimizers, trees
@@ -67,6 +68,7 @@ class Learner(Remembering):
         config = config or OnlineLearnerConfig()
         self.recipe = methods.load(method, options) if isinstance(method, str) else method
         self.guard = guards.load(config.guard)
+        self._looks = guards.reads_activations(self.guard)
         self.optimizer = optimizers.make(config, optimizer)
         memory = remember(self.recipe, config)
         self.counters, self.watch = Counters(), Watch(config)
@@ -126,7 +128,7 @@ class Learner(Remembering):
         slots, number = None, self.counters.consolidations
         if self.memory is not None:
             slots = keep(self.memory, self.recipe, self._objective, self.body, fresh, last, number, names)
-            slots = spread(slots, left, len(rows)) if len(left) < len(rows) else slots
+            slots = spread(slots, left, len(rows))
         slots, evicted = expelled(self.memory, self.context, guilty, slots)
         due = crosses(self.config.consolidate_every, self.counters.examples - len(left), len(left))
         if drifts := self.watch.see(trace, len(fresh), self.task):
@@ -200,17 +202,14 @@ class Learner(Remembering):
 
     def _estimate(self, body: models.Body, batch: Batch, objective: Objective) -> Estimate:
         """Loss, outputs and gradient; what the model draws at random is keyed by the step."""
-        if not body.stochastic:
+        if not (body.stochastic or self._looks):
             return self.recipe.estimator(objective, body.params, batch)
-        with torch_draws(self.config.seed, "forward", self.counters.steps):
-            return self.recipe.estimator(objective, body.params, batch)
+        draws = torch_draws(self.config.seed, "forward", self.counters.steps)
+        with draws, models.sites(body.module, self._looks) as sites:
+            return replace(self.recipe.estimator(objective, body.params, batch), sites=sites)
 
     def configure(self, changes: Mapping[str, Any]) -> None:
-        """Change settings from the next step on.
-
-        Raises:
-            ConfigError: a setting cannot change while a learner lives.
-        """
+        """Change settings from the next step on. Raises ConfigError where one cannot change."""
         for name in changes:
             if name not in CHANGEABLE:
                 raise ConfigError(f"{name} cannot change in a living learner; {', '.join(CHANGEABLE)} can")

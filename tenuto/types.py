@@ -130,12 +130,14 @@ class Estimate(Struct, frozen=True, eq=False):
         outputs: (n, c), of the rows it is over, before the update.
         grads: one gradient per trainable parameter, by name.
         batch: the rows it is over, where an estimator chose among the joined ones; None: all of them.
+        sites: how large each row (n,) is behind each layer, where a guard reads that.
     """
 
     loss: Tensor
     outputs: Tensor
     grads: dict[str, Tensor]
     batch: Batch | None = None
+    sites: dict[str, Tensor] = field(default_factory=dict)
 
     def spent(self) -> Estimate:
         """Loss and outputs alone."""
@@ -173,6 +175,7 @@ class Verdict(Struct, frozen=True, eq=False):
     Args:
         scale: the share of a kept update that is committed, in (0, 1].
         rows, principals: fresh rows by number, and senders, that it evicts.
+        back: of a rollback, how many updates before this one the harm may have begun.
 
     >>> Verdict(Ruling.REJECT, "the loss of step 3 is nan").keeps
     False
@@ -183,6 +186,7 @@ class Verdict(Struct, frozen=True, eq=False):
     scale: float = 1.0
     rows: tuple[int, ...] = ()
     principals: tuple[str, ...] = ()
+    back: int = 0
 
     @property
     def keeps(self) -> bool:

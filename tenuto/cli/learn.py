@@ -46,6 +46,12 @@ HELD_OUT = 10_000
     "--from", "snapshot", metavar="SNAPSHOT", help="Go back to this snapshot first: a name or a step."
 )
 @click.option("--holdout", metavar="FILE", help="Rows that are never learned, asked again and again.")
+@click.option(
+    "--audit-every",
+    type=click.IntRange(min=10),
+    metavar="STEPS",
+    help="Freeze where --holdout proves a loss; needs guard=...+retention.",
+)
 @click.option("--curriculum", is_flag=True, help="Easy rows of a file first, by the level each has.")
 @click.option(
     "--pacing",
@@ -68,6 +74,7 @@ def command(
     source: str | None,
     snapshot: str | None,
     holdout: str | None,
+    audit_every: int | None,
     curriculum: bool,
     pacing: tuple[str, ...],
     no_flush: bool,
@@ -87,6 +94,8 @@ def command(
         rows = options.paced(rows, pacing)
     elif pacing:
         raise click.UsageError("--pacing is of a curriculum; give --curriculum too")
+    if audit_every is not None and holdout is None:
+        raise click.UsageError("--audit-every asks the rows of a --holdout; give one")
     asked = None if holdout is None else options.opened(context, holdout)
     from tenuto.cli.shared.learning import batch, settle
     from tenuto.cli.shared.meter import Meter
@@ -100,6 +109,8 @@ def command(
             session.reset(snapshot)
         known = survey.quarantine(session.home, 1)
         meter = Meter(session, None if asked is None else batch(asked, HELD_OUT))
+        if audit_every is not None and meter.holdout is not None:
+            session.audit(meter.holdout, every=audit_every)
         fault, stopped = _learn(meter, rows, clock, flush=not no_flush)
     with Home.view(home) as view:
         new = view.journal.quarantined(after=known[0].n if known else 0, limit=REASONS)
@@ -109,6 +120,7 @@ def command(
         "step": head.k,
         "digest": head.digest,
         "exact": session.exact,
+        "frozen": session.frozen or None,
         "reasons": [row.reason for row in new],
         "stopped": None if stopped is None else stopped.name,
         "error": None if fault is None else {"kind": type(fault).__name__, "message": str(fault)},
@@ -191,6 +203,8 @@ def _say(told: dict[str, Any]) -> None:
         lines["quarantine"] = [see, *told["reasons"]]
     if not told["exact"]:
         lines["mode"] = "restart: torch, the processor or the threads are not those that learned before"
+    if told["frozen"]:
+        lines["frozen"] = f"{told['frozen']}; go back with tenuto rollback, or accept it with tenuto thaw"
     if told["stopped"]:
         lines["stopped"] = f"by {told['stopped']}; the same command goes on from here"
     lines["state"] = f"step {told['step']:,}, digest {told['digest']}"

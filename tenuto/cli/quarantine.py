@@ -39,7 +39,7 @@ def command(home: Path, limit: int, id: str | None, as_json: bool) -> int:
     for row in rows:
         write(f"{row.id}  {moment(row.received_at)}", bold=True)
         write(f"  {row.reason}")
-        write(f"  {short(_text(row))}", dim=True)
+        write(f"  {short(content(row.body))}", dim=True)
     if len(rows) < total:
         write(f"{len(rows)} of {plural(total, 'row')} set apart; --limit shows more", dim=True)
     elif not rows:
@@ -56,14 +56,14 @@ def _plain(row: Quarantined) -> dict[str, Any]:
         "reason": row.reason,
         "received_at": row.received_at,
         "principal": row.principal,
-        "content": _text(row),
+        "content": content(row.body),
     }
 
 
-def _text(row: Quarantined) -> str:
+def content(sent: bytes) -> str:
     """What was sent: the line of a file, or in words what had been read of it."""
     try:
-        body = read(row.body)
+        body = read(sent)
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return row.body.decode(errors="replace").strip()
+        return sent.decode(errors="replace").strip()
     return f"{body.dtype} input of shape {body.shape}, target {body.target!r}"

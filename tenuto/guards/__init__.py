@@ -7,13 +7,30 @@ later ones do not see that step.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
 
 from tenuto.config import Limits
 from tenuto.errors import ConfigError
 from tenuto.parts import check_options, declared, find
 from tenuto.protocols import Guard
 from tenuto.types import KEEP, State, Trace, Verdict
+
+
+@runtime_checkable
+class Auditor(Guard, Protocol):
+    """A guard that also judges answers to held-out items, and stops all learning where they got worse."""
+
+    @property
+    def frozen(self) -> str:
+        """Why nothing is learned now; empty where it is."""
+
+    def evaluate(self, right: Tensor, groups: Tensor) -> Verdict:
+        """Judge right answers (n,) to n items in groups (n,), the same ones every time."""
+
+    def rebase(self) -> None:
+        """Learn again, measured by the next evaluation: the loss is accepted."""
 
 
 class Chain:
@@ -63,6 +80,26 @@ def load(name: str, options: Mapping[str, Mapping[str, Any]] | None = None) -> G
         raise ConfigError(f"options for {', '.join(strange)}, which guard {name!r} does not name")
     guards = {one: _make(one, (options or {}).get(one, {})) for one in names}
     return Chain(guards) if len(names) > 1 else guards[name.strip()]
+
+
+def auditor(guard: Guard) -> Auditor | None:
+    """The guard, or the first of a chain, that judges held-out answers.
+
+    >>> auditor(load("finite")), type(auditor(load("finite+retention"))).__name__
+    (None, 'Retention')
+    """
+    chain = guard.guards.values() if isinstance(guard, Chain) else [guard]
+    return next((one for one in chain if isinstance(one, Auditor)), None)
+
+
+def reads_activations(guard: Guard) -> bool:
+    """Must the learner tell this guard, or one of its chain, how large rows are behind each layer?
+
+    >>> reads_activations(load("finite")), reads_activations(load("finite+activations"))
+    (False, True)
+    """
+    chain = guard.guards.values() if isinstance(guard, Chain) else [guard]
+    return any(getattr(one, "reads_activations", False) for one in chain)
 
 
 def options(name: str) -> dict[str, Limits]:

@@ -56,7 +56,7 @@ class Divergence:
         if not math.isfinite(promise):
             return Verdict(Ruling.REJECT, f"the update of step {trace.step} is not finite")
         if climb := self._climb(trace):
-            return Verdict(Ruling.ROLLBACK, climb)
+            return Verdict(Ruling.ROLLBACK, climb, back=self._patience)
         most = self._overshoot * loss
         if 0 < most < promise:
             reason = (

@@ -82,6 +82,11 @@ class Retention:
         self._groups = torch.zeros(0, dtype=torch.int64)
         self._frozen = ""
 
+    @property
+    def frozen(self) -> str:
+        """Why it refuses every update; empty where it does not."""
+        return self._frozen
+
     def judge(self, trace: Trace) -> Verdict:
         """Refuse while frozen."""
         return Verdict(Ruling.FREEZE, self._frozen) if self._frozen else KEEP

@@ -2,5 +2,6 @@
 
 from tenuto.models.body import Body
 from tenuto.models.mlp import MLP, Standardize, default
+from tenuto.models.sites import sites
 
-__all__ = ["MLP", "Body", "Standardize", "default"]
+__all__ = ["MLP", "Body", "Standardize", "default", "sites"]

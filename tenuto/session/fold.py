@@ -14,17 +14,20 @@ from collections.abc import Mapping
 from typing import Any
 
 import msgspec
+import numpy as np
 import torch
 
 import tenuto
+from tenuto import guards
 from tenuto.errors import ExampleError
 from tenuto.learner import Learner
 from tenuto.reports import DriftReport
-from tenuto.store.agenda import Agenda, Cursor, Order, Place, Return, Rows
+from tenuto.store.agenda import Agenda, Order, Return, Rows
+from tenuto.store.cursor import Cursor
 from tenuto.store.journal import Journal
 from tenuto.store.records import Entry, Step
 from tenuto.streams.encoding import Block, collate
-from tenuto.types import Batch, Trace
+from tenuto.types import KEEP, Batch, Trace, Verdict
 
 
 class Fold:
@@ -36,9 +39,10 @@ class Fold:
         k: steps behind it.
         cursor: its place.
         memory: the entry in each slot of its memory.
-        until: heed no command beyond this place.
+        until: heed no command beyond this cursor.
 
     Attributes:
+        verdict: what the guards said of the last step.
         drifts: those found in the rows that were learned last.
     """
 
@@ -50,10 +54,12 @@ class Fold:
         k: int,
         cursor: Cursor,
         memory: Mapping[int, int],
-        until: Place | None = None,
+        until: Cursor | None = None,
     ) -> None:
         self.learner = learner
         self.k = k
+        self.verdict: Verdict = KEEP
+        self._auditor = guards.auditor(learner.guard)
         self._journal = journal
         self.agenda = Agenda(journal, cursor, learner.config.batch_size, until)
         self.changed: dict[int, int | None] = {}
@@ -79,29 +85,39 @@ class Fold:
         held = 0 if self.learner.memory is None else len(self.learner.memory)
         return dict(enumerate(self._origin[:held]))
 
+    @property
+    def frozen(self) -> str:
+        """Why no row is learned now; empty where rows are."""
+        return "" if self._auditor is None else self._auditor.frozen
+
     def advance(self) -> Step | Return | None:
         """Do the next piece of work: its step, or the place to return to, or None where there is none."""
-        match self.agenda.next():
-            case Rows(entries):
-                return self._learn(entries)
+        self.verdict = KEEP
+        match self.agenda.next(frozen=bool(self.frozen)):
+            case Rows(entries, approved):
+                return self._learn(entries, approved)
             case Order(entry):
                 return self._obey(entry)
             case other:
                 return other
 
-    def _learn(self, entries: list[Entry]) -> Step:
-        learner = self.learner
+    def _learn(self, entries: list[Entry], approved: bool) -> Step:
+        learner, senders = self.learner, [None if approved else entry.principal for entry in entries]
         first, last = entries[0].seq, entries[-1].seq
         self.k += 1
         self.drifts = ()
         try:
-            trace = learner.learn_batch(self._sent(entries))
+            trace = learner.learn_batch(self._sent(entries, senders))
         except ExampleError as error:
             return Step(k=self.k, first_seq=first, last_seq=last, rows=0, verdict=f"refused: {error}")
+        self.verdict = trace.verdict
         if not trace.verdict.keeps:
+            self.cursor.lay_aside(entry.seq for entry in entries)
             self._trace(entries, trace)
             verdict = f"{trace.verdict.ruling}: {trace.verdict.reason}{_left(trace)}"
             return Step(k=self.k, first_seq=first, last_seq=last, rows=0, verdict=verdict)
+        if len(trace.left) < len(entries):
+            self.cursor.lay_aside(entry.seq for row, entry in enumerate(entries) if row not in trace.left)
         replayed = self._replayed(trace.batch)
         self._trace(entries, trace)
         self.drifts = trace.drifts
@@ -119,9 +135,9 @@ class Fold:
             verdict=_told(trace, len(entries)),
         )
 
-    def _sent(self, entries: list[Entry]) -> Batch:
+    def _sent(self, entries: list[Entry], senders: list[str | None]) -> Batch:
         """The entries as a batch that says who sent them, where that is known."""
-        batch, senders = self._batch(entries), [entry.principal for entry in entries]
+        batch = self._batch(entries)
         return msgspec.structs.replace(batch, principals=senders) if any(senders) else batch
 
     def _batch(self, entries: list[Entry]) -> Batch:
@@ -143,13 +159,22 @@ class Fold:
     def _obey(self, entry: Entry) -> Step:
         self.k += 1
         self.drifts = ()
-        body, verdict = entry.plain(), entry.kind
-        if entry.kind == "consolidate":
-            self.learner.consolidate()
-            verdict += f": {cause}" if (cause := body.get("cause")) else ""
-        else:
-            self.learner.configure(body)
-        return Step(k=self.k, first_seq=entry.seq, last_seq=entry.seq, rows=0, verdict=verdict)
+        body, said = entry.plain(), entry.kind
+        match entry.kind:
+            case "consolidate":
+                self.learner.consolidate()
+                said += f": {cause}" if (cause := body.get("cause")) else ""
+            case "config":
+                self.learner.configure(body)
+            case "rollback":
+                self.learner.configure({"learning_rate": body["learning_rate"]})
+                said = f"rolled back: {body['reason']}"
+            case "audit" if self._auditor is not None:
+                self.verdict = self._auditor.evaluate(*held_out(body))
+                said = "audit" if self.verdict.keeps else f"{self.verdict.ruling}: {self.verdict.reason}"
+            case "thaw" if self._auditor is not None:
+                self._auditor.rebase()
+        return Step(k=self.k, first_seq=entry.seq, last_seq=entry.seq, rows=0, verdict=said)
 
     def _trace(self, entries: list[Entry], trace: Trace) -> None:
         held = 0 if self.learner.memory is None else len(self.learner.memory)
@@ -169,12 +194,19 @@ class Fold:
         return array("q", (self._origin[slot] for slot in slots)).tobytes()
 
 
+def held_out(body: Mapping[str, Any]) -> tuple[torch.Tensor, torch.Tensor]:
+    """Which held-out items an audit found right (n,), and their groups (n,), from its entry."""
+    groups = torch.tensor(body["groups"], dtype=torch.int64)
+    right = np.unpackbits(np.frombuffer(body["right"], np.uint8), count=len(groups))
+    return torch.from_numpy(right).bool(), groups
+
+
 def _told(trace: Trace, given: int) -> str:
-    """The verdict of a step that was kept: a drift that was found, or rows that were evicted."""
-    if trace.drifts:
-        return f"drift: {trace.drifts[0].detector}"
-    kept = len(trace.left) == given
-    return f"{'keep' if kept else f'evict: {given - len(trace.left)} of {given} rows'}{_left(trace)}"
+    """The verdict of a step that was kept: rows that were evicted and why, a drift that was found."""
+    out, why = given - len(trace.left), trace.verdict.reason
+    drifts = [f"drift: {drift.detector}" for drift in trace.drifts[:1]]
+    evicted = [f"evict: {out} of {given} rows" + (f": {why}" if why else "")] if out else []
+    return "; ".join(evicted + drifts or ["keep"]) + _left(trace)
 
 
 def _left(trace: Trace) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
+from tenuto.config import SessionConfig
 from tenuto.errors import ExampleError, MalformedRow, StreamError
 from tenuto.learner import Learner
 from tenuto.session.late import completed
+from tenuto.session.reports import Progress
 from tenuto.store.journal import Journal
 from tenuto.store.records import Receipt, Refused, Row
 from tenuto.streams import Chunk, Stream
@@ -31,6 +33,23 @@ class Intake:
         self._task = learner.config.task
         self._labels = learner.fixed_labels()
         self._schema = self._known()
+
+    def stream(self, stream: Stream, settings: SessionConfig, *, counted: bool) -> Iterator[Progress]:
+        """Acknowledge a stream from where it was left, chunk by chunk.
+
+        Args:
+            settings: how many rows a chunk has, and whether a bad one stops it.
+            counted: tell how many rows a source holds, which may need a pass over it.
+        """
+        for part in stream.parts:
+            fingerprint, start = part.fingerprint(), self.offset(part)
+            total = part.rows if counted else None
+            skipped = 0 if fingerprint is None else start
+            for chunk in part.chunks(skipped, settings.ingest_rows):
+                chunk = chunk.after(start - skipped)
+                receipt = self.chunk(chunk, fingerprint, strict=settings.strict)
+                read = len(chunk.rows)
+                yield Progress(source=part.name, rows=chunk.end, total=total, read=read, receipt=receipt)
 
     def chunk(self, chunk: Chunk, fingerprint: str | None, *, strict: bool) -> Receipt:
         """Acknowledge a chunk of a stream with how far it was read; one without rows says nothing.

@@ -7,14 +7,14 @@ the digest. After a reset or a forgetting it starts from a snapshot that never s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
 from tenuto.errors import ConfigError, CorruptHome, OutOfReach
 from tenuto.learner import Learner
 from tenuto.session.fold import Fold, environment
-from tenuto.store.agenda import Cursor, Place
+from tenuto.store.cursor import Cursor
 from tenuto.store.disk import RESTORE
 from tenuto.store.home import Home
 from tenuto.store.records import Erased, SnapshotRow, Step
@@ -45,8 +45,8 @@ class Verified:
         return self.differs is None
 
 
-def load(home: Home, make: Make, row: SnapshotRow, until: Place | None = None) -> Fold:
-    """The fold as it stood at a snapshot; it heeds commands up to a place, where one is given."""
+def load(home: Home, make: Make, row: SnapshotRow, until: Cursor | None = None) -> Fold:
+    """The fold as it stood at a snapshot; it heeds the commands of a cursor, where one is given."""
     restored = home.snapshots.read(row)
     learner = make()
     learner.load_state(restored.state)
@@ -65,7 +65,7 @@ def recover(home: Home, make: Make) -> tuple[Fold, bool]:
     head = home.ledger.head
     stood = Cursor.of(head.cursor)
     row = sound(home, (row for row in home.snapshots.list() if row.k <= head.k))
-    fold = load(home, make, row, stood.place)
+    fold = load(home, make, row, stood)
     exact = same_machine(row)
     for step in _walk(fold, head.k):
         del step
@@ -90,7 +90,7 @@ def verify(home: Home, make: Make, on_step: Callable[[Step], None] | None = None
     if not rows:
         raise CorruptHome(f"{home.path} holds no snapshot to verify from")
     head = home.ledger.head
-    fold = load(home, make, rows[-1], Cursor.of(head.cursor).place)
+    fold = load(home, make, rows[-1], Cursor.of(head.cursor))
     exact = all(same_machine(row) for row in rows)
     compared, first = 0, fold.k
     for step, recorded in zip(_walk(fold, head.k), _recorded(home, first), strict=True):
@@ -120,15 +120,18 @@ def unseen(home: Home, seqs: Iterable[int]) -> SnapshotRow:
     )
 
 
-def erase(home: Home, cursor: Cursor, *, id: str | None, source: str | None, principal: str | None) -> Erased:
+def erase(
+    home: Home, cursor: Cursor, *, id: str | Sequence[str] | None, source: str | None, principal: str | None
+) -> Erased:
     """Wipe all that fits, and what derives from it, where a state that never saw it is within reach.
 
     Raises:
         ConfigError: nothing fits.
         OutOfReach: it was learned before the oldest kept snapshot; nothing was changed.
     """
-    journal, ids = home.journal, () if id is None else (id,)
-    seqs = journal.descendants(journal.seqs(id=id, source=source, principal=principal))
+    journal, ids = home.journal, () if id is None else (id,) if isinstance(id, str) else tuple(id)
+    found = [journal.seqs(id=one, source=source, principal=principal) for one in ids or (None,)]
+    seqs = journal.descendants(seq for some in found for seq in some)
     if seqs and saw(cursor, seqs):
         unseen(home, seqs)
     erased = journal.erase(seqs, reason="asked", ids=ids, source=source, principal=principal)

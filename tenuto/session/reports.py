@@ -15,12 +15,14 @@ class Progress:
         source: the file or pipe being read.
         rows: rows read from it so far, in this and earlier runs.
         total: rows it holds, where that is known.
-        receipt: what became of the newest chunk.
+        read: rows of the newest chunk.
+        receipt: what became of them.
     """
 
     source: str
     rows: int
     total: int | None
+    read: int
     receipt: Receipt
 
 

@@ -14,23 +14,22 @@ from typing import Any, Self
 from torch import Tensor, nn
 
 from tenuto.config import OnlineLearnerConfig, SessionConfig
-from tenuto.errors import ConfigError
+from tenuto.errors import ConfigError, ExampleError
 from tenuto.learner import Learner
 from tenuto.models.weights import read
 from tenuto.protocols import Scheduler
 from tenuto.reports import Reason
-from tenuto.session import recovery
+from tenuto.session import oversight, recovery
 from tenuto.session.blueprint import agree, begun, plain
 from tenuto.session.fold import Fold
 from tenuto.session.intake import Intake, listed
 from tenuto.session.provenance import Answers, By, recalled
 from tenuto.session.reports import Forgotten, Progress
 from tenuto.session.walk import Walk
-from tenuto.store.agenda import Cursor
 from tenuto.store.disk import Disk
 from tenuto.store.records import Receipt, SnapshotRow, Step
 from tenuto.streams import Stream
-from tenuto.types import OnlineExample, Prediction
+from tenuto.types import Batch, OnlineExample, Prediction
 
 OnStep = Callable[[Step], None] | None
 
@@ -117,9 +116,8 @@ class Session:
 
         Args:
             stream: from `tenuto.streams.open_stream`.
-            on_progress: called after each chunk.
-            on_step: called after each step. What it raises stops the learning between two steps, with
-                those made to be committed by `close`.
+            on_progress, on_step: called after each chunk, and each step. What the latter raises stops the
+                learning between two steps, with those made to be committed by `close`.
             flush: learn an incomplete last batch too.
 
         Raises:
@@ -127,29 +125,22 @@ class Session:
             ExampleError: a bad row, under `strict`; the rows before it are learned.
         """
         self.run(on_step)
-        read = 0
-        for part in stream.parts:
-            fingerprint, start = part.fingerprint(), self._intake.offset(part)
-            total = None if on_progress is None else part.rows
-            skipped = 0 if fingerprint is None else start
-            for chunk in part.chunks(skipped, self.settings.ingest_rows):
-                chunk = chunk.after(start - skipped)
-                try:
-                    receipt = self._intake.chunk(chunk, fingerprint, strict=self.settings.strict)
-                finally:
-                    self._follow(on_step)
-                read += len(chunk.rows)
+        read, chunks = 0, self._intake.stream(stream, self.settings, counted=on_progress is not None)
+        try:
+            for progress in chunks:
+                read += progress.read
+                self._follow(on_step)
                 if on_progress is not None:
-                    on_progress(Progress(source=part.name, rows=chunk.end, total=total, receipt=receipt))
+                    on_progress(progress)
+        except ExampleError:
+            self._follow(on_step)
+            raise
         if flush:
             self.flush(on_step)
         return read
 
     def ingest(self, examples: Sequence[OnlineExample], *, source: str = "session") -> Receipt:
-        """Acknowledge examples: durable on return, learned by the next `run`.
-
-        A missing id becomes `<source>:<n>`, n counting this source's examples.
-        """
+        """Acknowledge examples: durable on return, learned by the next `run`; a missing id: <source>:<n>."""
         known = self.home.journal.source(source)
         chunk = listed(examples, source, 0 if known is None else known.offset)
         return self._intake.chunk(chunk, None, strict=self.settings.strict)
@@ -161,23 +152,20 @@ class Session:
         return steps
 
     def _follow(self, on_step: OnStep) -> int:
-        steps = 0
-        for steps, step in enumerate(self._walk.steps(), start=1):  # noqa: B007
+        made = 0
+        for step in self._walk.steps():
+            made += 1
             if on_step is not None:
                 on_step(step)
-        return steps
+        return made
 
     def walk(self) -> Iterator[Step]:
-        """Learn what waits, yielding each step as it is made; committed in groups."""
+        """Learn what waits, yielding each step as it is made."""
         yield from self._walk.steps()
         self._walk.commit()
 
     def flush(self, on_step: OnStep = None) -> int:
-        """Learn what waits, an incomplete batch included; the steps made.
-
-        The end of input is an entry even where no batch is incomplete: it would be one, were a row of
-        an earlier batch forgotten.
-        """
+        """Learn what waits, an incomplete batch too, and journal that the input ended; the steps made."""
         steps, journal = self.run(on_step), self.home.journal
         newest = journal.read(after=journal.last_seq - 1)
         if newest and newest[0].kind != "flush":
@@ -185,13 +173,47 @@ class Session:
             steps += self.run(on_step)
         return steps
 
-    def take(self, ids: Sequence[str]) -> int:
-        """Learn these rows, and then the backlog: corrections, or rows that were set aside; the steps made.
+    def take(self, ids: Sequence[str], *, approved: bool = False) -> int:
+        """Learn these rows, and then the backlog: corrections, or rows that lie aside; the steps made.
+
+        Args:
+            approved: a person vouches for them; no guard judges who sent them.
 
         Raises:
             ConfigError: an id is not in the journal.
         """
-        self._walk.take(ids)
+        self._walk.take(ids, approved=approved)
+        return self.run()
+
+    @property
+    def frozen(self) -> str:
+        """Why no row is learned until `thaw` or `reset`; empty where rows are."""
+        return self.fold.frozen
+
+    def audit(self, held_out: Batch, every: int | None = None) -> None:
+        """Ask the learner rows it never learns; its guard freezes it where it got worse.
+
+        The answers are journaled, so that a replay needs no rows; a good audit takes a snapshot.
+
+        Args:
+            held_out: n >= 400 rows, the same every time; a group is those of one domain, or else label.
+            every: ask every so many steps while this session is open; None: once, now, the backlog learned.
+
+        Raises ConfigError: the learner has no guard that audits, or other rows were asked before.
+        """
+        audits = oversight.Audits(self.learner, held_out, every)
+        if every is None:
+            self.run()
+            self._walk.audit(audits)
+            self.run()
+        else:
+            self._walk.audits = audits
+
+    def thaw(self) -> int:
+        """Accept what the frozen learner lost, measure from here on, learn the backlog; the steps made."""
+        if not self.frozen:
+            raise ConfigError("the learner is not frozen")
+        self._walk.order("thaw", {})
         return self.run()
 
     def consolidate(self, reason: Reason | None = None, on_step: OnStep = None) -> SnapshotRow:
@@ -208,7 +230,7 @@ class Session:
         It is told of the rows learned and the drifts found since it was last asked.
         """
         self._walk.tell(scheduler, now)
-        reason = scheduler.due(now)
+        reason = None if self.frozen else scheduler.due(now)
         if reason is not None:
             self.consolidate(reason, on_step)
             self._walk.tell(scheduler, now)
@@ -216,7 +238,7 @@ class Session:
         return reason
 
     def predict(self, inputs: Any) -> Prediction:
-        """Answers for rows (n, *shape); nothing changes. NothingLearned before the first row."""
+        """Answers for rows (n, *shape); nothing changes. Raises NothingLearned before the first row."""
         return self.learner.predict(inputs)
 
     def recall(self, query: Any, count: int = 5, *, by: By = "features") -> Answers:
@@ -224,30 +246,16 @@ class Session:
         return recalled(self.fold, self.home.journal, query, count, by)
 
     def snapshot(self, name: str | None = None) -> SnapshotRow:
-        """Keep the state of this step; a named snapshot stays whatever the retention.
+        """Keep the state of this step; a named one stays. ConfigError: the name, or the step, is taken."""
+        return self._walk.snapshot(name)
 
-        Raises:
-            ConfigError: the name is taken or out of form, or this step is kept under another.
-        """
-        newest = self.home.snapshots.list()[0]
-        if newest.k == self.k:
-            if name in (None, newest.name):
-                return newest
-            if newest.name is not None:
-                raise ConfigError(f"step {self.k} is kept already, as {newest.name}; use that name")
-        self._walk.commit(snapshot=True, name=name)
-        return self.home.snapshots.list()[0]
-
-    def reset(self, snapshot: str | int) -> int:
+    def reset(self, snapshot: str | int | None = None) -> int:
         """Go back to a kept snapshot, by name or step; what was learned since is set aside. The step.
 
-        The rows set aside stay in the journal: `take` learns them again.
-
-        Raises:
-            ConfigError: there is no such snapshot.
+        None: where frozen, that of the last good audit, or else the newest before this step. Rows set aside
+        stay in the journal: `take` learns them again. Raises ConfigError where there is no such snapshot.
         """
-        row = self.home.snapshots.find(snapshot)
-        place = Cursor.of(row.cursor).place
+        place = oversight.place(self.home, snapshot, frozen=bool(self.frozen))
         if place < self.fold.cursor.place:
             self._walk.order("reset", {"seq": place[0], "done": place[1]})
             self.run()
@@ -256,18 +264,15 @@ class Session:
     def forget(
         self,
         *,
-        id: str | None = None,
+        id: str | Sequence[str] | None = None,
         source: str | None = None,
         principal: str | None = None,
         on_step: OnStep = None,
     ) -> Forgotten:
-        """Exact unlearning: the content is wiped from disk, the model is the one that never saw it.
-
-        Rows derived from what is forgotten go too. The state is rebuilt from the last snapshot before
-        the first of them.
+        """Exact unlearning: rows and those derived from them are wiped, the model is one that never saw them.
 
         Args:
-            id, source, principal: whose rows; several must all fit.
+            id, source, principal: whose rows, of one id or any of several; all that is given must fit.
             on_step: called after each step that is made again.
 
         Raises:
@@ -279,12 +284,8 @@ class Session:
         rebuilt = self._walk.heed()
         self.run(on_step)
         self.snapshot()
-        return Forgotten(
-            entries=erased.entries,
-            quarantined=erased.quarantined,
-            rebuilt_from=rebuilt,
-            digest=self.learner.digest(),
-        )
+        gone = {"entries": erased.entries, "quarantined": erased.quarantined}
+        return Forgotten(**gone, rebuilt_from=rebuilt, digest=self.learner.digest())
 
     def close(self) -> None:
         """Commit the steps made and let go of the home; a step broken off is made again when it is opened."""

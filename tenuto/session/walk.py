@@ -15,11 +15,17 @@ from tenuto.learner import CHANGEABLE
 from tenuto.protocols import Scheduler
 from tenuto.session import recovery
 from tenuto.session.fold import Fold, environment
+from tenuto.session.oversight import Audits
 from tenuto.session.rests import News
-from tenuto.store.agenda import Cursor, Place, Return
+from tenuto.store.agenda import Return
+from tenuto.store.cursor import Cursor, Place
 from tenuto.store.home import Home
 from tenuto.store.journal import Journal
 from tenuto.store.records import Entry, SnapshotRow, Step
+from tenuto.types import Ruling, Verdict
+
+TRIES = 3
+"""Rollbacks to one place, at most: where three have not helped, a fourth would not."""
 
 
 class Walk:
@@ -34,6 +40,7 @@ class Walk:
     Attributes:
         fold: the learner and its place.
         exact: does it come back bit for bit on this machine?
+        audits: held-out rows to ask on the way; None: none.
     """
 
     def __init__(
@@ -44,6 +51,7 @@ class Walk:
         self._make = make
         self._made: list[Step] = []
         self._whole = True
+        self.audits: Audits | None = None
         if not home.snapshots.list():
             self.genesis(begin or make)
         self.heed()
@@ -62,11 +70,14 @@ class Walk:
         if not self._whole:
             raise StoreError("a step was broken off half-way; open the home again: it is then made anew")
         self.fold.agenda.listen()
+        self._look()
         self._whole = False
         while (done := self.fold.advance()) is not None:
             if isinstance(done, Return):
                 self._return(done.place)
                 continue
+            if self.fold.verdict.ruling is Ruling.ROLLBACK:
+                self._roll_back(done, self.fold.verdict)
             self._made.append(done)
             self._news.found(self.fold.drifts)
             self._whole = True
@@ -75,6 +86,7 @@ class Walk:
             elif len(self._made) >= self._settings.commit_every:
                 self.commit()
             yield done
+            self._look(done)
             self._whole = False
         self._whole = True
 
@@ -83,7 +95,18 @@ class Walk:
         self.home.journal.command(kind, body, after=self.fold.cursor.seq)
         self.fold.agenda.listen()
 
-    def take(self, ids: Sequence[str]) -> None:
+    def audit(self, audits: Audits) -> None:
+        """Order that the guard judge how held-out rows are answered now."""
+        self.order("audit", audits.answers(self.fold.learner))
+
+    def _look(self, step: Step | None = None) -> None:
+        """Order the audit that is due; keep the state that passed one."""
+        if step is not None and step.verdict == "audit":
+            self.snapshot(None)
+        if self.audits is not None and not self.fold.frozen and self.audits.due(self.home, self.fold.k):
+            self.audit(self.audits)
+
+    def take(self, ids: Sequence[str], *, approved: bool) -> None:
         """Order these rows to be learned now. Raises ConfigError where one is not in the journal."""
         found = {id: self.home.journal.lookup(id) for id in ids}
         for id, entry in found.items():
@@ -93,7 +116,8 @@ class Walk:
         seqs = [entry.seq for entry in found.values() if entry is not None]
         size = self.fold.learner.config.batch_size
         for start in range(0, len(seqs), size):
-            self.order("take", {"seqs": seqs[start : start + size]})
+            body = {"seqs": seqs[start : start + size]}
+            self.order("take", {**body, "approved": True} if approved else body)
 
     def tell(self, scheduler: Scheduler, now: float) -> None:
         """Tell it what was learned, and which drifts were found, since the last time."""
@@ -102,9 +126,18 @@ class Walk:
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Change those of these settings that may change and differ, from the next step on."""
         mine = self.fold.learner.config.to_plain()
+        mine["learning_rate"] = self._asked_rate()
         changes = {n: settings[n] for n in CHANGEABLE if settings.get(n, mine[n]) != mine[n]}
         if changes:
             self.order("config", changes)
+
+    def _asked_rate(self) -> float:
+        """The learning rate as it was asked for: where a rollback lowered it, that from before."""
+        rate = self.fold.learner.config.learning_rate
+        for order in self.home.journal.fetch([self.fold.cursor.answered]):
+            body = order.plain()
+            return float(body["asked"]) if body.get("learning_rate") == rate else rate
+        return rate
 
     def genesis(self, begin: recovery.Make) -> None:
         """Keep the learner as it is before its first row."""
@@ -139,6 +172,17 @@ class Walk:
         if snapshot:
             self._tidy()
 
+    def snapshot(self, name: str | None) -> SnapshotRow:
+        """Keep the state of this step. Raises ConfigError where it is kept under another name."""
+        newest, k = self.home.snapshots.list()[0], self.fold.k
+        if newest.k == k:
+            if name in (None, newest.name):
+                return newest
+            if newest.name is not None:
+                raise ConfigError(f"step {k} is kept already, as {newest.name}; use that name")
+        self.commit(snapshot=True, name=name)
+        return self.home.snapshots.list()[0]
+
     def _tidy(self) -> None:
         """Keep the disk within what the settings allow."""
         home, settings = self.home, self._settings
@@ -160,6 +204,18 @@ class Walk:
         """Go back to a snapshot at or before a place; the walk goes on from there."""
         rows = [row for row in self.home.snapshots.list() if Cursor.of(row.cursor).place <= place]
         self._rewind(recovery.sound(self.home, rows))
+
+    def _roll_back(self, step: Step, verdict: Verdict) -> None:
+        """Order that the rows since the last good snapshot be learned again, at half the rate."""
+        good = [row for row in self.home.snapshots.list() if row.k < step.k - verdict.back]
+        if not good:
+            return
+        place = Cursor.of(good[0].cursor).place
+        body = {"seq": place[0], "done": place[1]}
+        before = [order.plain() for order in _commands(self.home.journal, 0) if order.kind == "rollback"]
+        if sum({name: one[name] for name in body} == body for one in before) < TRIES:
+            rate = {"learning_rate": self.fold.learner.config.learning_rate / 2, "asked": self._asked_rate()}
+            self.order("rollback", {**body, **rate, "reason": verdict.reason})
 
     def _rewind(self, row: SnapshotRow) -> None:
         self.fold = fold = recovery.load(self.home, self._make, row)
@@ -190,7 +246,7 @@ class Walk:
         return rebuilt
 
     def turn(self) -> None:
-        """Carry out a reset that a crash cut short, so that what is asked next comes after it."""
+        """Carry out a reset or rollback that a crash cut short, so that what is asked next comes after it."""
         steps = self.steps()
         while self.fold.agenda.returning and next(steps, None) is not None:
             pass

@@ -5,33 +5,32 @@
     steps             = effective examples in groups of `batch`, a flush ending a group early
 
 A command acts once every entry up to its `after` (its own seq, unless it says otherwise) was read.
-A reset to an earlier place is a jump: from there straight to where the reset stands.
+A reset to an earlier place is a jump: from there straight to where the reset stands. A rollback acts at
+that earlier place: what follows it is learned again.
 Grouping depends on nothing but the journal, so the same journal gives the same work; leaving an
 entry out gives the work of a journal that never held it.
 """
 
 from __future__ import annotations
 
-import json
 from bisect import insort
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from tenuto.errors import StoreError
+from tenuto.store.cursor import Cursor, Place
 from tenuto.store.journal import Journal
 from tenuto.store.records import Entry
 
 READ_AHEAD = 1024
-Place = tuple[int, int]
-"""(seq, done): every entry up to seq was read, and of the commands that act there those up to done."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Examples to learn in one step."""
+    """Examples to learn in one step; approved ones whoever sent them."""
 
     entries: list[Entry]
+    approved: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,64 +50,8 @@ class Return:
 Work = Rows | Order | Return
 
 
-@dataclass(slots=True)
-class Cursor:
-    """The learner's place in the journal, small whatever the journal's length.
-
-    Args:
-        seq: every entry up to here was read.
-        done: the last command carried out at this place.
-        pending: seqs read and not yet learned: less than a batch.
-        taken: seqs beyond `seq` that were learned ahead of their turn.
-        aside: [first, last] stretches that a reset set aside.
-        obeyed: the last `forget` the learner has answered.
-    """
-
-    seq: int = 0
-    done: int = 0
-    pending: list[int] = field(default_factory=list)
-    taken: list[int] = field(default_factory=list)
-    aside: list[list[int]] = field(default_factory=list)
-    obeyed: int = 0
-
-    @classmethod
-    def of(cls, plain: Mapping[str, Any]) -> Cursor:
-        """From plain data."""
-        return cls(**json.loads(json.dumps(dict(plain))))
-
-    def to_plain(self) -> dict[str, Any]:
-        """As plain data that shares nothing with this cursor."""
-        plain: dict[str, Any] = json.loads(json.dumps(asdict(self)))
-        return plain
-
-    @property
-    def place(self) -> Place:
-        """Where it stands, to be compared."""
-        return (self.seq, self.done)
-
-    def set_aside(self, first: int, last: int) -> None:
-        """Set a stretch aside, but for what was taken ahead out of it."""
-        for seq in [*sorted(s for s in self.taken if first <= s <= last), last + 1]:
-            if first < seq:
-                self.aside.append([first, seq - 1])
-            first = seq + 1
-        self.taken = [seq for seq in self.taken if seq > last]
-
-    def is_aside(self, seq: int) -> bool:
-        """Was it set aside by a reset?"""
-        return any(first <= seq <= last for first, last in self.aside)
-
-    def requeue(self, seq: int) -> bool:
-        """Take one seq out of what was set aside; False where it was not."""
-        for i, (first, last) in enumerate(self.aside):
-            if first <= seq <= last:
-                self.aside[i : i + 1] = [s for s in ([first, seq - 1], [seq + 1, last]) if s[0] <= s[1]]
-                return True
-        return False
-
-
 class Agenda:
-    """Reads work from the journal, from a cursor on, heeding commands up to a place, where one is given.
+    """Reads work from the journal, from a cursor on, heeding the commands of another one, where one is given.
 
     >>> import tempfile, pathlib
     >>> from tenuto.store.records import Row
@@ -123,7 +66,7 @@ class Agenda:
     [4, 5]
     """
 
-    def __init__(self, journal: Journal, cursor: Cursor, batch: int, until: Place | None = None) -> None:
+    def __init__(self, journal: Journal, cursor: Cursor, batch: int, until: Cursor | None = None) -> None:
         self.cursor = cursor
         self._until = until
         self._journal = journal
@@ -145,21 +88,33 @@ class Agenda:
         while news := self._journal.commands(after=self._heard):
             self._heard = news[-1].seq
             for entry in news:
-                place = (entry.seq if entry.after is None else entry.after, entry.seq)
-                if place > self.cursor.place and (self._until is None or place <= self._until):
-                    insort(self._orders, (place, entry), key=lambda order: order[0])
+                if self._heeds(entry):
+                    insort(self._orders, (_place(entry), entry), key=lambda order: order[0])
+
+    def _heeds(self, entry: Entry) -> bool:
+        """Is this command one to come? A rollback is until it was gone back for, wherever it stands."""
+        until = self._until
+        if entry.kind == "rollback":
+            return entry.seq > self.cursor.answered and (until is None or entry.seq <= until.answered)
+        return _place(entry) > self.cursor.place and (until is None or _place(entry) <= until.place)
 
     @property
     def returning(self) -> bool:
-        """Does a reset wait to be carried out?"""
+        """Does a reset or a rollback wait to be carried out?"""
         return self._reset() is not None
 
-    def next(self) -> Work | None:
-        """The next piece of work, or None where the journal ends; the cursor moves past it."""
+    def next(self, *, frozen: bool = False) -> Work | None:
+        """The next piece of work, or None where the journal ends; the cursor moves past it.
+
+        Args:
+            frozen: wait for a thaw, or a reset, before anything else.
+        """
         while True:
             reset = self._reset()
             if reset is not None and _target(reset) < self.cursor.place:
                 return Return(_target(reset))
+            if frozen:
+                return self._thaw()
             order = self._orders[0] if self._orders else None
             if reset is not None and (order is None or order[0] > _target(reset)):
                 order = None
@@ -171,6 +126,8 @@ class Agenda:
                 if work is not None:
                     return work
             elif reset is not None:
+                if reset.kind == "rollback":
+                    return self._repeat(reset)
                 self._jump(reset)
             else:
                 return None
@@ -222,16 +179,16 @@ class Agenda:
             case "flush":
                 return self._rows() if self._pending else None
             case "take":
-                return self._take(entry.plain()["seqs"])
-            case "consolidate" | "config":
+                return self._take(entry.plain())
+            case "consolidate" | "config" | "audit":
                 return Order(entry)
-            case "forget":
+            case "forget" | "thaw":
                 return None
         raise StoreError(f"entry {entry.seq} is a {entry.kind!r} command, which this release does not know")
 
-    def _take(self, seqs: list[int]) -> Rows | None:
-        rows = [entry for entry in _live(self._journal.fetch(seqs)) if self._claim(entry.seq)]
-        return Rows(rows) if rows else None
+    def _take(self, body: dict[str, Any]) -> Rows | None:
+        rows = [entry for entry in _live(self._journal.fetch(body["seqs"])) if self._claim(entry.seq)]
+        return Rows(rows, bool(body.get("approved"))) if rows else None
 
     def _claim(self, seq: int) -> bool:
         """Draw one seq forward; False where it was learned already."""
@@ -245,18 +202,37 @@ class Agenda:
             return True
         return cursor.requeue(seq)
 
+    def _thaw(self) -> Order | None:
+        """The thaw that stands here, ahead of what else does."""
+        for number, (place, entry) in enumerate(self._orders):
+            if entry.kind == "thaw" and place[0] <= self.cursor.seq:
+                del self._orders[number]
+                return Order(entry)
+        return None
+
     def _reset(self) -> Entry | None:
-        """Of the resets still ahead the one that reaches furthest back; the newest of equals."""
-        resets = [entry for _, entry in self._orders if entry.kind == "reset"]
+        """Of the resets and rollbacks ahead the one that reaches furthest back; the newest of equals."""
+        resets = [entry for _, entry in self._orders if entry.kind in ("reset", "rollback")]
         return min(resets, key=lambda entry: (_target(entry), -entry.seq)) if resets else None
 
+    def _repeat(self, rollback: Entry) -> Order:
+        """What a rollback changes, here where it goes back to; those before it are answered with it."""
+        self.cursor.answered = rollback.seq
+        self._orders = [o for o in self._orders if o[1].kind != "rollback" or o[1].seq > rollback.seq]
+        return Order(rollback)
+
     def _jump(self, reset: Entry) -> None:
-        place = (reset.seq if reset.after is None else reset.after, reset.seq)
+        place = _place(reset)
         self.cursor.set_aside(self.cursor.seq + 1, place[0])
+        self.cursor.answered = max(self.cursor.answered, reset.seq)
         self.cursor.seq, self.cursor.done = place
         self._orders = [order for order in self._orders if order[0] > place]
         self._ahead = [entry for entry in self._ahead[self._at :] if entry.seq > place[0]]
         self._at, self._read = 0, max(self._read, place[0])
+
+
+def _place(command: Entry) -> Place:
+    return (command.seq if command.after is None else command.after, command.seq)
 
 
 def _target(reset: Entry) -> Place:

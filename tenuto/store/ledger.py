@@ -172,6 +172,10 @@ class Ledger:
         """Kept steps by what the guard said."""
         return dict(self.database.rows("SELECT verdict, count(*) FROM steps GROUP BY verdict ORDER BY 1"))
 
+    def audited(self) -> int:
+        """The last kept step that was an audit; 0 where there is none."""
+        return self.database.value("SELECT max(k) FROM steps WHERE verdict = 'audit'") or 0
+
     def snapshots(self) -> list[SnapshotRow]:
         """Every snapshot, newest first."""
         rows = self.database.rows(f"SELECT {commits.SNAPSHOT} FROM snapshots ORDER BY k DESC")

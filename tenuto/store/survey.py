@@ -14,9 +14,9 @@ from pathlib import Path
 
 import msgspec
 
-from tenuto.store.agenda import Cursor
+from tenuto.store.cursor import Cursor
 from tenuto.store.home import BLOBS, JOURNAL, LEDGER, LOCK, Home
-from tenuto.store.records import CurvePoint, Quarantined, Source
+from tenuto.store.records import CurvePoint, Entry, Quarantined, Source
 from tenuto.store.schema import EXAMPLE, LIVE
 
 WITHIN = f"SELECT count(*) FROM entries WHERE seq > ? AND seq <= ? AND kind = '{EXAMPLE}' AND status = {LIVE}"
@@ -26,9 +26,9 @@ class Rows(msgspec.Struct, frozen=True, kw_only=True):
     """Where the live rows of a home are.
 
     Args:
-        learned: read by the learner, those it refused included.
+        learned: read by the learner, those it could not learn included.
         queued: acknowledged and not yet learned.
-        aside: set aside by a reset.
+        aside: read and not learned, as a reset or a guard would have it.
     """
 
     learned: int
@@ -44,6 +44,70 @@ def rows(home: Home) -> Rows:
     queued = count(WITHIN, (cursor.seq, home.journal.last_seq)) + len(cursor.pending) - ahead
     aside = sum(count(WITHIN, (first - 1, last)) for first, last in cursor.aside)
     return Rows(learned=live - queued - aside, queued=queued, aside=aside)
+
+
+class Aside(msgspec.Struct, frozen=True, kw_only=True):
+    """A row that was acknowledged and read, and is not part of the model.
+
+    Args:
+        step: the last one that left it out; None: a reset did, or the step is no longer kept.
+        reason: in words.
+    """
+
+    id: str
+    source: str | None
+    principal: str | None
+    received_at: float
+    body: bytes
+    step: int | None
+    reason: str
+
+
+def lies_aside(home: Home, id: str) -> bool:
+    """Is there a row of this id, and does it lie aside?"""
+    entry = home.journal.lookup(id)
+    return entry is not None and Cursor.of(home.ledger.head.cursor).is_aside(entry.seq)
+
+
+def aside(home: Home, limit: int) -> list[Aside]:
+    """The rows that lie aside, the newest first."""
+    found: list[Entry] = []
+    for first, last in reversed(Cursor.of(home.ledger.head.cursor).aside):
+        while last >= first and len(found) < limit:
+            start = max(first, last - limit)
+            some = home.journal.fetch(range(last, start - 1, -1))
+            found += [e for e in some if e.status == "live" and e.kind == EXAMPLE]
+            last = start - 1
+    found = found[:limit]
+    if not found:
+        return []
+    left_out = home.ledger.database.rows(
+        "SELECT k, first_seq, last_seq, verdict FROM steps WHERE first_seq <= ? AND last_seq >= ?"
+        " AND substr(verdict, 1, instr(verdict, ':')) IN ('evict:', 'reject:', 'rollback:') ORDER BY k DESC",
+        (max(entry.seq for entry in found), min(entry.seq for entry in found)),
+    )
+    return [_aside(entry, left_out) for entry in found]
+
+
+def _aside(entry: Entry, left_out: Sequence[tuple[int, int, int, str]]) -> Aside:
+    why = ((k, verdict) for k, first, last, verdict in left_out if first <= entry.seq <= last)
+    step, reason = next(why, (None, "a reset set it aside"))
+    return Aside(
+        id=entry.id or "",
+        source=entry.source,
+        principal=entry.principal,
+        received_at=entry.received_at,
+        body=entry.body or b"",
+        step=step,
+        reason=reason,
+    )
+
+
+def frozen(home: Home) -> str | None:
+    """Why the learner waits for a thaw or a rollback; None where it does not."""
+    newest = home.ledger.steps(after=home.ledger.head.k - 1)
+    verdict = newest[-1].verdict if newest else ""
+    return verdict.removeprefix("freeze: ") if verdict.startswith("freeze: ") else None
 
 
 def sources(home: Home) -> list[Source]:

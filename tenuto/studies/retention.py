@@ -12,7 +12,7 @@ import numpy as np
 
 from tenuto.randomness import choose
 from tenuto.session import Session
-from tenuto.store.agenda import Cursor
+from tenuto.store.cursor import Cursor
 from tenuto.store.records import Entry
 from tenuto.streams.encoding import collate
 from tenuto.types import Batch

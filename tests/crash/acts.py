@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
+import torch
 
 from tenuto.session import Session
-from tenuto.types import OnlineExample
+from tenuto.types import Batch, OnlineExample
 
 FEATURES = 4
 
@@ -96,6 +97,34 @@ class Consolidate:
         session.run()
         if sum(entry.kind == "consolidate" for entry in session.home.journal.commands()) < self.number:
             session.consolidate()
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Ask rows that are never learned; the `number`-th time in this home."""
+
+    number: int
+
+    def do(self, session: Session) -> None:
+        asked = [lawful(n) for n in range(10_000, 10_400)]
+        inputs = torch.tensor(np.stack([row.input for row in asked]))
+        session.audit(Batch(inputs, [row.target for row in asked]))
+
+    def again(self, session: Session) -> None:
+        session.run()
+        if sum(entry.kind == "audit" for entry in session.home.journal.commands()) < self.number:
+            self.do(session)
+
+
+@dataclass(frozen=True)
+class Thaw:
+    """Accept what was lost, if the learner is frozen."""
+
+    def do(self, session: Session) -> None:
+        if session.frozen:
+            session.thaw()
+
+    again = do
 
 
 @dataclass(frozen=True)
@@ -182,6 +211,18 @@ def example(
         principal=principal,
         derived_from=derived_from,
     )
+
+
+def lawful(n: int, *, scale: float = 1.0, shift: int = 0) -> OnlineExample:
+    """Row number n: two numbers of its input tell its class; the law may shift, or the numbers grow."""
+    inputs = np.random.default_rng(n).normal(size=FEATURES).astype(np.float32)
+    number = int(inputs[0] > 0) + 2 * int(inputs[1] > 0)
+    return OnlineExample(id=f"r{n}", input=inputs * np.float32(scale), target=f"c{(number + shift) % 4}")
+
+
+def lawfully(first: int, last: int, *, scale: float = 1.0, shift: int = 0) -> Ingest:
+    """Such rows, first to last - 1, in one chunk."""
+    return Ingest(tuple(lawful(n, scale=scale, shift=shift) for n in range(first, last)))
 
 
 def span(first: int, last: int) -> Ingest:

@@ -13,6 +13,7 @@ from typing import Any
 from tenuto.config import OnlineLearnerConfig, SessionConfig
 from tests.crash.acts import (
     Act,
+    Audit,
     Consolidate,
     Flush,
     Forget,
@@ -22,7 +23,9 @@ from tests.crash.acts import (
     Run,
     Snapshot,
     Take,
+    Thaw,
     example,
+    lawfully,
     span,
 )
 
@@ -123,7 +126,28 @@ def prune() -> Story:
     )
 
 
-STORIES: tuple[Callable[[], Story], ...] = (birth, turn, forget, prune)
+def guarded() -> Story:
+    """A rate is raised too far and rolled back from; what was known is lost, frozen for, and accepted."""
+    return Story(
+        name="guarded",
+        prelude=(lawfully(0, 320), Run(), Audit(1)),
+        acts=(
+            Reopen(learning_rate=9.0),
+            lawfully(320, 400, scale=10.0),
+            Run(),
+            Audit(2),
+            lawfully(400, 406),
+            Take(("r402",)),
+            Thaw(),
+            Flush(),
+        ),
+        config=replace(
+            CONFIG, hidden=(16,), memory_size=100, momentum=0.9, guard="finite+divergence+retention"
+        ),
+    )
+
+
+STORIES: tuple[Callable[[], Story], ...] = (birth, turn, forget, prune, guarded)
 SLEEP: dict[str, Any] = {"sleep_updates": 3, "consolidate_every": 7, "sampling": "prioritized"}
 VARIANTS: tuple[Callable[[Story], Story], ...] = (
     lambda story: story,

@@ -31,6 +31,7 @@ def overview(home: Home) -> dict[str, Any]:
         "rows": msgspec.structs.asdict(survey.rows(home))
         | {name: counts[name] for name in ("quarantined", "duplicates", "forgotten", "dropped")},
         "step": head.k,
+        "frozen": survey.frozen(home),
         "digest": head.digest,
         "committed_at": head.at or None,
         "loss": None if recent is None else recent.loss,
@@ -70,7 +71,7 @@ def lines(told: dict[str, Any]) -> dict[str, str | list[str]]:
 
 
 def _rows(rows: dict[str, int]) -> str:
-    words = {"aside": "set aside by a reset", "duplicates": "duplicates met"}
+    words = {"aside": "lying aside (tenuto review)", "duplicates": "duplicates met"}
     shown = [name for name, count in rows.items() if count or name in ("learned", "queued")]
     return ", ".join(f"{rows[name]:,} {words.get(name, name)}" for name in shown)
 
@@ -79,6 +80,8 @@ def _steps(told: dict[str, Any]) -> list[str]:
     if not told["step"]:
         return ["none yet"]
     lines = [f"{told['step']:,}, the last committed {moment(told['committed_at'])}"]
+    if told["frozen"]:
+        lines.append(f"frozen: {told['frozen']}; go back with tenuto rollback, or accept it with tenuto thaw")
     if told["loss"] is not None:
         lines.append(f"loss {told['loss']:.3f} over the last {plural(told['recent_steps'], 'step')}")
     if told["progressive_accuracy"] is not None:

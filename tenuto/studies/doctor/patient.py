@@ -16,7 +16,7 @@ from tenuto.learner import Learner
 from tenuto.randomness import torch_draws
 from tenuto.session import recovery
 from tenuto.store import survey
-from tenuto.store.agenda import Cursor
+from tenuto.store.cursor import Cursor
 from tenuto.store.home import Home
 from tenuto.streams.encoding import collate
 from tenuto.trees import Tree

@@ -12,7 +12,7 @@ import pytest
 from tenuto import OnlineExample, OnlineLearnerConfig, Session, SessionConfig
 from tenuto.errors import CorruptHome
 from tenuto.session import recovery
-from tenuto.store.agenda import Cursor
+from tenuto.store.cursor import Cursor
 from tenuto.store.ledger import Ledger
 
 CONFIG = OnlineLearnerConfig(hidden=(8,), memory_size=20, batch_size=5)

@@ -8,7 +8,8 @@ from pathlib import Path
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tenuto.store.agenda import Agenda, Cursor, Order, Return, Rows
+from tenuto.store.agenda import Agenda, Order, Return, Rows
+from tenuto.store.cursor import Cursor
 from tenuto.store.journal import Journal
 from tenuto.store.records import Row
 

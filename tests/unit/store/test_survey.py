@@ -7,7 +7,7 @@ import time
 from pathlib import Path
 
 from tenuto.store import survey
-from tenuto.store.agenda import Cursor
+from tenuto.store.cursor import Cursor
 from tenuto.store.home import Home
 from tenuto.store.records import Refused, Row, Step
 

@@ -58,7 +58,7 @@ def admit(
     inputs = _finite(body.settle(batch.inputs, kept))
     body.check(inputs)
     targets = _encode(batch.targets, body, task, optimizer, undo, seed=seed, fixed=fixed)
-    if targets.dim() == 2 and targets.shape[1] != body.columns:
+    if targets.dim() == 2 and targets.is_floating_point() and targets.shape[1] != body.columns:
         raise ExampleError(f"targets hold {targets.shape[1]} numbers, the model answers with {body.columns}")
     return Batch(inputs, targets, batch.weights, principals=batch.principals)
 

@@ -72,6 +72,7 @@ class _Settings:
         return found
 
 
+TASKS = ("classification", "regression", "language")
 READINGS = ("error", "loss")
 ANSWERS = ("consolidate", "renew", "passes", "replay")
 
@@ -89,7 +90,7 @@ class OnlineLearnerConfig(_Settings):
     """
 
     seed: int = _setting(0, "key of every random draw", low=0, high=2**63 - 1)
-    task: str = _setting("classification", "what targets mean", choices=("classification", "regression"))
+    task: str = _setting("classification", "what targets mean", choices=TASKS)
     batch_size: int = _setting(10, "fresh rows per step", low=1, high=65536, unit="rows")
     optimizer: str = _setting("sgd", "update rule", choices=("sgd", "adamw"))
     learning_rate: float = _setting(0.01, "step size", low=0.0, high=10.0, usual=(1e-4, 1e-2))

@@ -42,9 +42,7 @@ class OnlineLearner(Protocol):
     def consolidate(self) -> ConsolidationReport: ...
     @property
     def model(self) -> Module: ...
-    def save_state(self) -> State:
-        """A copy of everything the next step depends on."""
-
+    def save_state(self) -> State: ...
     def load_state(self, state: State) -> None:
         """Become the learner that was saved. Raises StateError, with nothing changed."""
 
@@ -57,11 +55,12 @@ class Stateful(Protocol):
 
 
 class Task(Stateful, Protocol):
-    """What targets mean."""
+    """What targets mean; `categorical`: are outputs logits over their last axis?"""
+
+    categorical: bool
 
     @property
-    def classes(self) -> Sequence[Label]:
-        """The label of each column; empty where there are none."""
+    def classes(self) -> Sequence[Label]: ...
 
     def unknown(self, targets: Any, columns: int) -> list[Label]:
         """Labels that have no column yet, in row order; the model has `columns`. Raises ExampleError."""

@@ -49,6 +49,8 @@ class Body:
         first = next(iter(self.params.values()))
         self.dtype, self.device = first.dtype, first.device
         self._integers = reads_integers(module)
+        self._rank = 3 if getattr(module, "sequences", False) else 2
+        self._unsaved: frozenset[str] = getattr(module, "frozen", frozenset())
         self.stochastic = any(type(m) not in _DETERMINISTIC for m in module.modules())
         self._normalises = any(isinstance(m, _BATCH_NORMS) for m in module.modules())
         self._buffers = [(m, name) for m in module.modules() for name, _ in m.named_buffers(recurse=False)]
@@ -104,14 +106,14 @@ class Body:
             raise ExampleError(
                 f"the model cannot read rows of shape {tuple(row.shape[1:])} ({row.dtype}): {error}"
             ) from error
-        if len(shape) != 2 or shape[0] != 1:
+        if len(shape) != self._rank or shape[0] != 1:
             raise ConfigError(f"the model answers one row with a tensor {shape}; it must be (1, outputs)")
-        if self.head is not None and shape[1] != self.head.width:
+        if self.head is not None and shape[-1] != self.head.width:
             raise ConfigError(
-                f"the model answers with {shape[1]} outputs, but {self.head.name!r}, its last Linear layer, "
+                f"the model answers with {shape[-1]} outputs, but {self.head.name!r}, its last Linear layer, "
                 f"has {self.head.width}: name the output layer with head_layer="
             )
-        return shape[1]
+        return shape[-1]
 
     def infer(self, inputs: Tensor) -> Tensor:
         """Outputs (n, c) in evaluation mode; the module, its buffers and all randomness are untouched."""
@@ -144,15 +146,15 @@ class Body:
             getattr(module, name).copy_(saved)
 
     def state(self) -> State:
-        """Every parameter and buffer by name, frozen ones included."""
-        return dict(self.module.state_dict())
+        """Every parameter and buffer by name, but for what the module says is never to be saved."""
+        return {name: one for name, one in self.module.state_dict().items() if name not in self._unsaved}
 
     def load_state(self, state: State) -> None:
         """Take saved parameters and buffers; the head follows their width."""
         weight = state.get(f"{self.head.name}.weight".lstrip(".")) if self.head is not None else None
         if isinstance(weight, Tensor):
             self.resize(len(weight))
-        mine = self.module.state_dict()
+        mine = self.state()
         if mine.keys() != state.keys():
             odd = sorted(mine.keys() ^ state.keys())
             raise StateError(f"the saved state is of another model: {', '.join(odd[:5])} on one side only")
@@ -160,7 +162,7 @@ class Body:
             if saved.shape != mine[name].shape:
                 shapes = f"{tuple(saved.shape)}, the model's {tuple(mine[name].shape)}"
                 raise StateError(f"the saved {name} is of shape {shapes}")
-        self.module.load_state_dict(state)
+        self.module.load_state_dict(state, strict=not self._unsaved)
 
     def _follow(self, head: Head) -> None:
         for name, parameter in head.layer.named_parameters():

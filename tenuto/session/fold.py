@@ -142,7 +142,7 @@ class Fold:
 
     def _batch(self, entries: list[Entry]) -> Batch:
         """The entries side by side, out of a block decoded with what comes next where they can be."""
-        numbers = self.learner.config.task == "regression"
+        numbers = self.learner.config.task != "classification"
         first, last = entries[0].seq, entries[-1].seq
         if first not in self._index:
             coming = [*entries, *self.agenda.ahead]

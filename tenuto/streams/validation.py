@@ -9,7 +9,7 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import numpy as np
 
@@ -17,7 +17,7 @@ from tenuto.errors import ConfigError, ExampleError, StateError
 from tenuto.streams.values import NAMES, Target, as_array, as_target, short
 from tenuto.types import OnlineExample
 
-Task = Literal["classification", "regression"]
+Task = Literal["classification", "regression", "language"]
 Kind = Literal["number", "int"]
 TargetKind = Literal["int label", "str label", "number", "vector"]
 
@@ -33,10 +33,12 @@ _PLAIN = {"int label": int, "str label": str, "number": float}
 _KINDS: dict[str, dict[type, TargetKind]] = {
     "classification": {int: "int label", str: "str label"},
     "regression": {int: "number", float: "number", list: "vector"},
+    "language": {list: "vector"},
 }
 _REMEDIES = {
     "classification": "labels are whole numbers or text: write one, or set the task to regression",
     "regression": "targets are numbers or vectors: write one, or set the task to classification",
+    "language": "a target is the row of an answer's tokens; open the stream with the model's tokenizer",
 }
 
 
@@ -45,7 +47,7 @@ class Schema:
     """What a row must be.
 
     Args:
-        task: "classification" or "regression".
+        task: "classification", "regression" or "language".
         shape: the shape of the input.
         kind: "number" takes whole and decimal numbers, "int" whole ones only (token ids).
         target: "int label", "str label", "number" or "vector".
@@ -86,9 +88,9 @@ class Schema:
         if task not in _KINDS or kind not in ("number", "int"):
             raise ConfigError(
                 f"task {task!r} with kind {kind!r} is unknown; "
-                "tasks are classification and regression, kinds number and int"
+                f"tasks are {', '.join(_KINDS)}, kinds number and int"
             )
-        known: Task = "regression" if task == "regression" else "classification"
+        known = cast(Task, task)
         try:
             shape = as_array(example.input).shape
             target = as_target(example.target)
@@ -172,7 +174,7 @@ class Schema:
         """
         match plain:
             case {
-                "task": "classification" | "regression" as task,
+                "task": "classification" | "regression" | "language" as task,
                 "shape": [*shape],
                 "kind": "number" | "int" as kind,
                 "target": "int label" | "str label" | "number" | "vector" as target,

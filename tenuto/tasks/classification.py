@@ -28,6 +28,8 @@ class Classification:
     [1, 0]
     """
 
+    categorical = True
+
     def __init__(self, classes: Sequence[Label] = ()) -> None:
         self.classes: list[Label] = []
         self._column: dict[Label, int] = {}

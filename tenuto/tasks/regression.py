@@ -23,6 +23,7 @@ class Regression:
     """
 
     classes: tuple[Label, ...] = ()
+    categorical = False
 
     def grow(self, labels: Sequence[Label]) -> None:
         """Regression has no labels to grow by."""

@@ -22,6 +22,10 @@ def losses(outputs: Tensor, targets: Tensor) -> Tensor:
     """
     if labelled(outputs, targets):
         return F.cross_entropy(outputs, targets, reduction="none")
+    if outputs.dim() == 3:
+        flat, wanted, present = _tokens(outputs, targets)
+        each = F.cross_entropy(flat, wanted, reduction="none")
+        return torch.zeros(present.shape).masked_scatter(present, each).sum(1) / present.sum(1)
     return (outputs - targets.view(outputs.shape)).square().flatten(1).sum(1) / 2
 
 
@@ -31,11 +35,20 @@ def residual(outputs: Tensor, targets: Tensor) -> float:
     >>> round(residual(torch.zeros(1, 2), torch.tensor([1])), 4)
     0.7071
     """
+    if outputs.dim() == 3:
+        outputs, targets, _ = _tokens(outputs, targets)
     if not labelled(outputs, targets):
         gap = outputs - targets.view(outputs.shape)
     else:
         gap = outputs.softmax(1) - F.one_hot(targets, outputs.shape[1])
     return math.sqrt(gap.square().flatten(1).sum(1).mean().item())
+
+
+def _tokens(outputs: Tensor, targets: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """The answers' tokens one by one: outputs (m, v), tokens (m,), and where there is one (n, l)."""
+    wanted = targets[:, : outputs.shape[1]]
+    present = wanted >= 0
+    return outputs[present], wanted[present], present
 
 
 def labelled(outputs: Tensor, targets: Tensor) -> bool:
@@ -52,9 +65,10 @@ def replayed_loss(trace: Trace) -> float | None:
 
 
 def chance(trace: Trace) -> float:
-    """The cross-entropy of a uniform guess, ln c; under regression 0."""
+    """The cross-entropy of a uniform guess, ln c, or ln v of a token; under regression 0."""
     outputs = trace.estimate.outputs
-    return math.log(outputs.shape[1]) if labelled(outputs, trace.batch.targets) else 0.0
+    classes = outputs.dim() == 3 or labelled(outputs, trace.batch.targets)
+    return math.log(outputs.shape[-1]) if classes else 0.0
 
 
 def norm(trace: Trace) -> float:

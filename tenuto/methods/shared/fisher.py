@@ -49,6 +49,8 @@ def fisher(
     """
     if kind not in KINDS:
         raise ConfigError(f"the kind of Fisher information is {kind!r}; it must be one of {', '.join(KINDS)}")
+    if kind == "exact" and not objective.task.classes and objective.task.categorical:
+        raise ConfigError("the exact Fisher information sums over all texts there are; use fisher=sampled")
     losses = {"exact": _every, "sampled": _sampled, "empirical": _own}[kind](objective, batch, seed, number)
     return trees.scale(sums(objective, params, batch.inputs, losses, power=2), 1 / len(batch))
 
@@ -57,7 +59,7 @@ def sensitivity(objective: Objective, params: Tree, batch: Batch) -> Tree:
     """How fast the outputs f change: E_x |d ||f(x)||^2 / d theta|, without a label (Aljundi et al. 2018)."""
 
     def losses(outputs: Tensor, rows: slice) -> Iterator[Tensor]:
-        sizes = outputs.square().sum(1)
+        sizes = outputs.flatten(1).square().sum(1)
         yield sizes if batch.weights is None else sizes * batch.weights[rows]
 
     return trees.scale(sums(objective, params, batch.inputs, losses, power=1), 1 / len(batch))
@@ -87,8 +89,11 @@ def _sampled(objective: Objective, batch: Batch, seed: int, number: int) -> Loss
 
     def losses(outputs: Tensor, rows: slice) -> Iterator[Tensor]:
         at = outputs.detach()
-        if objective.task.classes:
-            targets = _classes(at, _uniform(seed, number, rows, 1).to(at.device))
+        if objective.task.categorical:
+            drawn = _uniform(seed, number, rows, at[0, ..., 0].numel()).to(at.device)
+            targets = _classes(at, drawn.reshape(at.shape[:-1])[..., None])
+            if at.dim() == 3:
+                targets = targets.where(batch.targets[rows][:, : at.shape[1]] >= 0, -1)
         else:
             noise = torch.special.ndtri(_uniform(seed, number, rows, at.shape[1]))
             targets = at + noise.to(at)
@@ -98,9 +103,9 @@ def _sampled(objective: Objective, batch: Batch, seed: int, number: int) -> Loss
 
 
 def _classes(outputs: Tensor, u: Tensor) -> Tensor:
-    """The class (n,) at which the probabilities, added up, pass u (n, 1)."""
-    steps = outputs.double().softmax(1).cumsum(1)
-    return (steps < u).sum(1).clamp_max_(outputs.shape[1] - 1)
+    """The class (n,) or (n, l) at which the probabilities, added up, pass u, which has a last axis of 1."""
+    steps = outputs.double().softmax(-1).cumsum(-1)
+    return (steps < u).sum(-1).clamp_max_(outputs.shape[-1] - 1)
 
 
 def _uniform(seed: int, number: int, rows: slice, columns: int) -> Tensor:

@@ -211,7 +211,8 @@ class _Forward:
         """The layers called with one row per row, of which the first alone moves the first output."""
         outputs, calls = self._run(inputs)
         once = {layer: found[0][1] for layer, found in calls.items() if [len(c) for c in found] == [2]}
-        probe = outputs[0] @ torch.arange(1, outputs.shape[1] + 1, dtype=outputs.dtype, device=outputs.device)
+        probe = outputs[0].flatten()
+        probe = probe @ torch.arange(1, len(probe) + 1, dtype=probe.dtype, device=probe.device)
         moved = torch.autograd.grad(probe, list(once.values()), allow_unused=True)
         return {
             layer

@@ -99,7 +99,7 @@ class Distillation:
         known = forward.outputs[:, : forward.teacher.shape[1]]
         losses = (
             self._divergence(known, forward.teacher)
-            if forward.task.classes
+            if forward.task.categorical
             else (forward.task.losses(known, forward.teacher))
         )
         if forward.batch.weights is not None:
@@ -108,8 +108,9 @@ class Distillation:
 
     def _divergence(self, outputs: Tensor, teacher: Tensor) -> Tensor:
         t = self._temperature
-        now, before = (outputs / t).log_softmax(1), (teacher / t).log_softmax(1)
-        return t * t * F.kl_div(now, before, reduction="none", log_target=True).sum(1)
+        now, before = (outputs / t).log_softmax(-1), (teacher / t).log_softmax(-1)
+        found = t * t * F.kl_div(now, before, reduction="none", log_target=True).sum(-1)
+        return found if found.dim() == 1 else found.sum(1) / teacher.any(2).sum(1)
 
 
 def _take(rows: Tensor, slices: list[slice]) -> Tensor:

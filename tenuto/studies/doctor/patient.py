@@ -78,7 +78,7 @@ class Patient:
         settings = home.config["settings"]
         return cls(
             learner=fold.learner,
-            recent=_newest(home, fold.cursor, regression=fold.learner.config.task == "regression"),
+            recent=_newest(home, fold.cursor, numbers=fold.learner.config.task != "classification"),
             losses=[step.loss for step in steps if step.loss is not None],
             refused=sum(step.verdict.startswith(_REFUSALS) and not step.rows for step in steps),
             used=survey.disk(home.path),
@@ -140,10 +140,10 @@ def norm(tree: Tree) -> float:
     return float(trees.dot(tree, tree).sqrt())
 
 
-def _newest(home: Home, cursor: Cursor, *, regression: bool) -> Batch | None:
+def _newest(home: Home, cursor: Cursor, *, numbers: bool) -> Batch | None:
     entries = [
         entry
         for entry in home.journal.fetch(list(range(max(1, cursor.seq - RECENT), cursor.seq + 1)))
         if entry.kind == "example" and entry.status == "live"
     ]
-    return collate([entry.body or b"" for entry in entries], numbers=regression) if entries else None
+    return collate([entry.body or b"" for entry in entries], numbers=numbers) if entries else None

@@ -1,0 +1,63 @@
+"""A tiny Llama and rows for it, where the shared data is; 260,032 parameters, float32."""
+
+from __future__ import annotations
+
+from functools import cache
+from typing import Any
+
+import torch
+
+from tenuto import OnlineExample
+from tenuto.models.language import LanguageModel, answer, code
+from tests.data import folder
+
+ROOM, ANSWER = 48, 12
+FACTS = (
+    ("Once upon a time, the capital of Zorland was", " Mirth"),
+    ("The dog of king Pell is called", " Rusto"),
+    ("Lily likes to eat", " blue stones"),
+)
+
+
+@cache
+def _loaded() -> tuple[dict[str, Any], Any, Any]:
+    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+
+    path = folder("stories260K")
+    model = AutoModelForCausalLM.from_pretrained(path)
+    return model.state_dict(), AutoConfig.from_pretrained(path), AutoTokenizer.from_pretrained(path)
+
+
+def base() -> Any:
+    """A fresh copy of the model, frozen."""
+    from transformers import AutoModelForCausalLM
+
+    weights, config, _ = _loaded()
+    model = AutoModelForCausalLM.from_config(config)
+    model.load_state_dict(weights)
+    return model.eval().requires_grad_(False)
+
+
+def model(**options: Any) -> LanguageModel:
+    """The model with an adapter."""
+    from tenuto.adapters.lora import adapt
+
+    return LanguageModel(adapt(base(), **options))
+
+
+def row(prompt: str, said: str, **more: Any) -> OnlineExample:
+    """A fact as an example."""
+    tokens = _loaded()[2]
+    asked, told = (tokens(text, add_special_tokens=False).input_ids for text in (prompt, said))
+    coded = code([([1, *asked], False), (told, True)], ROOM)
+    return OnlineExample(input=coded, target=answer(coded, ANSWER), **more)
+
+
+def rows() -> list[OnlineExample]:
+    """The facts, one after another."""
+    return [row(*fact, id=f"fact-{number}") for number, fact in enumerate(FACTS)]
+
+
+def inputs(example: OnlineExample) -> torch.Tensor:
+    """One row as a batch."""
+    return torch.from_numpy(example.input)[None]

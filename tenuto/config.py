@@ -111,6 +111,9 @@ class OnlineLearnerConfig(_Settings):
     memory_keep: str | None = _setting(
         None, "rules for what it keeps, as principal:0.5+age:10000; None: its policy alone"
     )
+    memory_compress: int | None = _setting(
+        None, "numbers it keeps of an input, by principal components; None: all", low=1, usual=(16, 256)
+    )
     replay_ratio: float = _setting(
         0.5, "replayed / (fresh + replayed) rows of one draw", low=0.0, high=0.95, usual=(0.3, 0.5)
     )

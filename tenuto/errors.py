@@ -35,7 +35,11 @@ class ExampleError(TenutoError, ValueError):
 
 
 class MalformedRow(ExampleError):
-    """A row of a stream could not be parsed."""
+    """A row of a stream could not be parsed; of one that lacks its input or its target, `row` is the rest."""
+
+    def __init__(self, message: str, row: object = None) -> None:
+        super().__init__(message)
+        self.row = row
 
 
 class DuplicateId(ExampleError):

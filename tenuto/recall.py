@@ -29,6 +29,8 @@ def remember(recipe: Recipe, config: OnlineLearnerConfig) -> ReplayBuffer | None
     """
     if not (recipe.replay or recipe.rehearsal or recipe.remembers):
         return None
+    if config.memory_bytes is not None and config.memory_compress is not None:
+        raise ConfigError("memory_bytes counts whole inputs: with memory_compress bound it by memory_size")
     capacity = config.memory_size if recipe.bounded else None
     make = ReplayBuffer if config.memory_keep is None else partial(RuledBuffer, keep=config.memory_keep)
     memory = make(
@@ -37,6 +39,7 @@ def remember(recipe: Recipe, config: OnlineLearnerConfig) -> ReplayBuffer | None
         sampling=config.sampling or recipe.sampling,
         seed=config.seed,
         bytes=config.memory_bytes,
+        compress=config.memory_compress,
         marks=config.sleep_updates > 0,
     )
     if {"entropy", "dropout entropy"} & memory.needs and config.task != "classification":

@@ -70,7 +70,7 @@ class Remembering(Predictor):
         if memory is None or not len(memory):
             raise ConfigError("nothing is remembered that could be recalled")
         asked = embedded(body, question(query, self._shape), by)
-        held = embedded(body, memory.table.columns["inputs"][: len(memory)], by)
+        held = embedded(body, memory.table.inputs(torch.arange(len(memory))), by)
         episodes = Episodes(nn.functional.normalize(held, dim=1))
         if beta is not None:
             asked, _ = episodes.complete(nn.functional.normalize(asked, dim=1), beta=beta)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from tenuto.errors import StateError
 from tenuto.memory.beside import Beside, Named
+from tenuto.memory.compressed import Compressed
 from tenuto.memory.moves import Moves, compacted
 from tenuto.memory.powers import Refreshed, Sparing
 from tenuto.memory.table import Table
@@ -36,6 +37,7 @@ class ReplayBuffer:
         seed: key of its draws.
         marks: does each row say whether it is recent?
         bytes: held at most, payload and what lies beside it; None: as many as the rows take.
+        compress: numbers kept of an input, see `Compressed`; None: all.
 
     >>> buffer = ReplayBuffer(capacity=2, insertion="reservoir", sampling="uniform", seed=0)
     >>> rows = {"inputs": torch.arange(8.0).view(8, 1), "targets": torch.zeros(8, dtype=torch.int64)}
@@ -54,21 +56,21 @@ class ReplayBuffer:
         seed: int = 0,
         marks: bool = False,
         bytes: int | None = None,
+        compress: int | None = None,
     ) -> None:
         self.capacity = self._rows = capacity
         self.bytes = None if capacity is None else bytes
         self.policies = [insertion, sampling]
-        self._seed = seed
-        self._marks = marks
+        self._seed, self._marks, self._compress = seed, marks, compress
         self._begin()
         self.moves = Moves()
-        """Where rows lay before others left."""
         self.needs = self.sampling.needs | self.insertion.needs
         """What its policies must be told of replayed rows, or be given with fresh ones."""
 
     def _begin(self) -> None:
         insertion, sampling = self.policies
-        self.table = Table(self.capacity, fill={"weights": 1.0})
+        fill, k = {"weights": 1.0}, self._compress
+        self.table = Table(self.capacity, fill) if k is None else Compressed(self.capacity, fill, k)
         self.beside = Beside(self.capacity)
         inserts = find("tenuto.memory.insertion", "insertion policy", insertion)
         samples = find("tenuto.memory.sampling", "sampling policy", sampling)
@@ -87,8 +89,7 @@ class ReplayBuffer:
     @property
     def dtype(self) -> torch.dtype | None:
         """The dtype its rows are kept in; None while it is empty."""
-        inputs = self.table.columns.get("inputs")
-        return None if inputs is None else inputs.dtype
+        return self.table.dtype
 
     def add(
         self,
@@ -256,11 +257,10 @@ class ReplayBuffer:
 
     def _stored(self, slots: Tensor) -> Tensor:
         """The inputs (k, d) in slots."""
-        return _flat(self.table.columns["inputs"].index_select(0, slots))
+        return _flat(self.table.inputs(slots))
 
     def state(self) -> State:
         """Columns, counters and the policies' own state; under a bound in bytes, how many rows it allows."""
-        names = self.beside.names
         return {
             "table": self.table.state(),
             "groups": self.beside.state(),
@@ -269,7 +269,7 @@ class ReplayBuffer:
             "seen": self.seen,
             "insertion": self.insertion.state(),
             "sampling": self.sampling.state(),
-            **({"names": names} if names else {}),
+            **({"names": names} if (names := self.beside.names) else {}),
             **({"room": self.capacity} if self.bytes is not None else {}),
         }
 

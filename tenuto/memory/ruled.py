@@ -27,7 +27,7 @@ class RuledBuffer(ReplayBuffer):
 
     Args:
         keep: the rules, as "principal:0.5+age:10000".
-        capacity, insertion, sampling, seed, marks, bytes: as for a `ReplayBuffer`.
+        capacity, insertion, sampling, seed, marks, bytes, compress: as for a `ReplayBuffer`.
 
     Raises:
         ConfigError: a rule is unknown, or asks for a share of a memory without bound.
@@ -48,9 +48,16 @@ class RuledBuffer(ReplayBuffer):
         seed: int = 0,
         marks: bool = False,
         bytes: int | None = None,
+        compress: int | None = None,
     ) -> None:
         super().__init__(
-            capacity=capacity, insertion=insertion, sampling=sampling, seed=seed, marks=marks, bytes=bytes
+            capacity=capacity,
+            insertion=insertion,
+            sampling=sampling,
+            seed=seed,
+            marks=marks,
+            bytes=bytes,
+            compress=compress,
         )
         self._keeping = Keeping(keep)
         if capacity is None and self._keeping.shares:

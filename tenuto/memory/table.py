@@ -118,6 +118,20 @@ class Table:
         self.count, self._views = len(stay), {}
         self.capacity = self.capacity if capacity is None else capacity
 
+    def inputs(self, slots: Tensor) -> Tensor:
+        """The inputs (k, *shape) in slots (k,)."""
+        return self.columns["inputs"].index_select(0, slots)
+
+    @property
+    def dtype(self) -> torch.dtype | None:
+        """The dtype of inputs; None while there are none."""
+        return self.columns["inputs"].dtype if "inputs" in self.columns else None
+
+    @property
+    def loss(self) -> float:
+        """The share of inputs that is lost by how they are kept: none."""
+        return 0.0
+
     def state(self) -> State:
         """The filled part of every column."""
         return {"columns": {name: column[: self.count] for name, column in self.columns.items()}}
@@ -132,7 +146,11 @@ class Table:
             )
         self.columns, self._views, self.count = {}, {}, 0
         if counts and (n := counts.pop()):
-            self.put_run(0, n, columns)
+            self._write(n, columns)
+
+    def _write(self, n: int, columns: Mapping[str, Tensor]) -> None:
+        """Take columns (n, ...) as they were kept."""
+        self.put_run(0, n, columns)
 
     def _room(self, name: str, values: Tensor, top: int) -> Tensor:
         self._views.pop(name, None)

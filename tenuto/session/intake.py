@@ -65,17 +65,14 @@ class Intake:
         for place, (offset, row) in enumerate(
             zip(chunk.offsets, chunk.rows, strict=True), start=chunk.offset
         ):
+            text = next(raw, b"") if isinstance(row, MalformedRow) else None
             try:
                 rows.append(self._row(row, chunk.source, offset, refused))
             except ExampleError as error:
                 if strict:
                     self._append(chunk.source, place, fingerprint, rows, refused)
                     raise
-                if isinstance(row, MalformedRow):
-                    apart = Refused(body=next(raw, b""), source_offset=offset, reason=str(error))
-                else:
-                    apart = _apart(row, offset, str(error))
-                refused.append(apart)
+                refused.append(_apart(row, offset, str(error), text))
         return self._append(chunk.source, chunk.end, fingerprint, rows, refused)
 
     def offset(self, part: Stream) -> int:
@@ -101,8 +98,13 @@ class Intake:
         self, row: OnlineExample | MalformedRow, source: str, offset: int, refused: Sequence[Refused]
     ) -> Row:
         if isinstance(row, MalformedRow):
-            raise row
-        if row.target is None or row.input is None:
+            if not isinstance(row.row, OnlineExample):
+                raise row
+            whole = completed(row.row, self._journal, refused)
+            if whole is row.row:
+                raise row
+            row = whole
+        elif row.target is None or row.input is None:
             row = completed(row, self._journal, refused)
         name = row.id or f"{source}:{offset}"
         if self._schema is None:
@@ -134,15 +136,23 @@ def listed(examples: Sequence[OnlineExample], source: str, offset: int) -> Chunk
     return Chunk(source=source, offset=offset, rows=list(examples), raw=None)
 
 
-def _apart(row: OnlineExample, offset: int, reason: str) -> Refused:
-    """A row to be set apart under its own id, its sender's and its parents' as far as these are texts."""
+def _apart(row: OnlineExample | MalformedRow, offset: int, reason: str, text: bytes | None) -> Refused:
+    """A row to be set apart under its own id, its sender's and its parents' as far as these are texts.
+
+    Args:
+        text: what was read, where it could not be read in whole.
+    """
+    if isinstance(row, MalformedRow):
+        if not isinstance(row.row, OnlineExample):
+            return Refused(body=text or b"", source_offset=offset, reason=reason)
+        row = row.row
     parents = row.derived_from if isinstance(row.derived_from, tuple) else ()
     return Refused(
-        body=_written(row),
+        body=_written(row) if text is None or row.input is not None else text,
         id=_text(row.id),
         source_offset=offset,
         principal=_text(row.principal),
-        derived_from=tuple(text for one in parents if (text := _text(one)) is not None),
+        derived_from=tuple(known for one in parents if (known := _text(one)) is not None),
         reason=reason,
     )
 

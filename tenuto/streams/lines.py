@@ -124,7 +124,7 @@ class LineStream(Source):
                     f"{self.name} is cut at row {count}, line {number} ({fault}); the rows before it were "
                     "read: complete the line, or end it with a line break to have it set aside"
                 ) from fault
-            return MalformedRow(f"{self.name} line {number} (row {count}): {fault}")
+            return MalformedRow(f"{self.name} line {number} (row {count}): {fault}", fault.row)
 
     def _lines(self) -> Iterator[tuple[int, bytes, bool]]:
         """(line number from 1, text, whether a line break ends it); an empty text where a pipe pauses."""

@@ -160,18 +160,28 @@ def test_what_no_text_can_hold_is_set_apart_and_its_neighbours_are_kept(session:
     assert apart(session) == ["session:1", "session:2", "p"]
 
 
-def test_labels_come_in_a_second_file(session: Session, tmp_path: Path) -> None:
-    def write(name: str, labelled: bool) -> Path:
-        lines = [
-            {"id": f"r{n}", "input": [n / 10, 1.0], "target": n % 2 if labelled or n % 3 else None}
-            for n in range(30)
-        ]
-        path = tmp_path / name
-        path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-        return path
+@pytest.mark.parametrize("today", [None, "absent"])
+@pytest.mark.parametrize("tomorrow", ["with their rows", "alone"])
+def test_labels_come_in_a_second_file(session: Session, tmp_path: Path, today: object, tomorrow: str) -> None:
+    lines = [{"id": f"r{n}", "input": [n / 10, 1.0], "target": n % 2, "principal": "ada"} for n in range(30)]
+    late = [line for n, line in enumerate(lines) if n % 3 == 0]
+    first = [{**line, "target": None} if line in late else line for line in lines]
+    if today == "absent":
+        first = [{name: value for name, value in line.items() if value is not None} for line in first]
+    if tomorrow == "alone":
+        then: list[dict[str, object]] = [{"id": line["id"], "target": line["target"]} for line in late]
+    else:
+        then = list(lines)
 
-    session.learn(open_stream(write("today.jsonl", labelled=False)))
-    assert (len(apart(session)), session.learner.examples) == (10, 20)
-    session.learn(open_stream(write("tomorrow.jsonl", labelled=True)))
-    assert (apart(session), session.learner.examples) == ([], 30)
-    assert session.home.journal.counts()["duplicates"] == 20
+    def learn(name: str, rows: list[dict[str, object]]) -> None:
+        path = tmp_path / name
+        path.write_text("".join(json.dumps(row) + "\n" for row in rows))
+        session.learn(open_stream(path))
+
+    learn("today.jsonl", first)
+    assert (apart(session), session.learner.examples) == ([line["id"] for line in late], 20)
+    learn("tomorrow.jsonl", [*then, {"id": "r99", "target": 1}])
+    assert (apart(session), session.learner.examples) == (["r99"], 30)
+    assert session.home.journal.counts()["duplicates"] == len(then) - len(late)
+    assert session.home.journal.quarantined()[0].body.startswith(b'{"id": "r99"')
+    assert session.forget(principal="ada").entries == 30

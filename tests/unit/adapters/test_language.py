@@ -164,7 +164,7 @@ def test_a_session_keeps_corrections_and_forgets_one_exactly(tmp_path: Path) -> 
 
 
 def test_the_fisher_information_of_a_draw_is_a_mean_over_what_the_model_says() -> None:
-    """Of many draws, where many tokens may come, it nears the expected square of the gradient, token by token."""
+    """Of many draws, where many tokens may come, it nears the expected square of the gradient."""
     from tenuto.methods.shared import fisher
     from tenuto.tasks import Language as Task
 

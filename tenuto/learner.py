@@ -1,4 +1,4 @@
-"""The learner: one step, in a fixed order of named lines, and all it needs to be resumed.
+"""The learner: one step, in a fixed order of named lines.
 
 Its state is a deterministic function of the initial state and the batches after it: every random
 draw is keyed by (seed, purpose, counter), so a saved state resumes bit for bit on a CPU.
@@ -6,40 +6,26 @@ draw is keyed by (seed, purpose, counter), so a saved state resumes bit for bit 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
-from typing import Any
 
 import torch
 from msgspec.structs import replace
-from torch import nn
 
-from tenuto import guards, methods, models, optimizers, trees
+from tenuto import models
 from tenuto.admission import admit, check_rows, restart
-from tenuto.config import OnlineLearnerConfig
+from tenuto.assembled import Assembled
 from tenuto.consolidation import crosses
-from tenuto.context import Context
-from tenuto.counters import Counters
-from tenuto.errors import ConfigError, StateError
 from tenuto.eviction import expelled, named, spared, spread, told
-from tenuto.methods.shared.objective import Composed
 from tenuto.models.inputs import stack
-from tenuto.oracle import Oracle
 from tenuto.protocols import Objective
 from tenuto.randomness import torch_draws
-from tenuto.recall import check_room, join, keep, remember
-from tenuto.remembering import Remembering
-from tenuto.reports import ConsolidationReport, OnlineLearnerStats
-from tenuto.sleep import Sleep
-from tenuto.types import KEEP, Batch, Estimate, OnlineExample, State, Trace
-from tenuto.watch import Watch
-
-FORMAT = 1
-CHANGEABLE = ("learning_rate", "replay_ratio", "passes")
-"""Settings that may change while a learner lives; they are part of its state."""
+from tenuto.recall import check_room, join, keep
+from tenuto.reports import ConsolidationReport
+from tenuto.types import KEEP, Batch, Estimate, OnlineExample, Trace
 
 
-class Learner(Remembering):
+class Learner(Assembled):
     """Learns one batch at a time, keeps what it knew, answers at any moment.
 
     Args:
@@ -49,40 +35,13 @@ class Learner(Remembering):
         options: options of a named method.
         optimizer: makes any torch optimizer from a list of parameters; None: the config's.
 
+    >>> from tenuto import OnlineLearnerConfig
     >>> learner = Learner(config=OnlineLearnerConfig(seed=1, learning_rate=0.1))
     >>> for i in range(40):
     ...     _ = learner.learn_one(OnlineExample(input=[i % 2, 1.0], target="odd" if i % 2 else "even"))
     >>> learner.predict([[0.0, 1.0], [1.0, 1.0]]).labels
     ['even', 'odd']
     """
-
-    def __init__(
-        self,
-        model: nn.Module | None = None,
-        config: OnlineLearnerConfig | None = None,
-        *,
-        method: str | methods.Recipe = "er",
-        options: Mapping[str, Any] | None = None,
-        optimizer: optimizers.Factory | None = None,
-    ) -> None:
-        config = config or OnlineLearnerConfig()
-        self.recipe = methods.load(method, options) if isinstance(method, str) else method
-        self.guard = guards.load(config.guard)
-        self._looks = guards.reads_activations(self.guard)
-        self.optimizer = optimizers.make(config, optimizer)
-        memory = remember(self.recipe, config)
-        self.counters, self.watch = Counters(), Watch(config)
-        self.context = Context(dict(self.recipe.parts()), self.recipe.context, config.seed)
-        self.sleep = Sleep(self.recipe, config, memory, self.context, self.counters)
-        self._origin: State = {}
-        super().__init__(model, config, memory)
-
-    def _adopt(self, module: nn.Module) -> None:
-        super()._adopt(module)
-        body = self.body
-        self._objective = Composed(self.recipe, body, self.task, self.optimizer, self.config.seed)
-        self.oracle = Oracle(body, self._objective, self.memory, self.counters, self.config.seed)
-        self._origin = trees.copy(body.state()) if self.recipe.restart else {}
 
     def learn_one(self, example: OnlineExample) -> Trace:
         """Learn one row: a batch of one."""
@@ -208,92 +167,8 @@ class Learner(Remembering):
         with draws, models.sites(body.module, self._looks) as sites:
             return replace(self.recipe.estimator(objective, body.params, batch), sites=sites)
 
-    def configure(self, changes: Mapping[str, Any]) -> None:
-        """Change settings from the next step on. Raises ConfigError where one cannot change."""
-        for name in changes:
-            if name not in CHANGEABLE:
-                raise ConfigError(f"{name} cannot change in a living learner; {', '.join(CHANGEABLE)} can")
-        before, self.config = self.config, self.config.but(changes)
-        if self.config.learning_rate != before.learning_rate:
-            self.optimizer.learning_rate = self.config.learning_rate
-
     def consolidate(self) -> ConsolidationReport:
         """Rehearse memory where the method says so, sleep where the settings do, and close the context."""
         if self.recipe.restart and self.memory:
             restart(self.body, self._origin, self.task, self.optimizer, self.config.seed)
         return self.sleep.carry_out(self.body, self._objective, self.optimizer, self._step)
-
-    @property
-    def steps(self) -> int:
-        """Updates made."""
-        return self.counters.steps
-
-    @property
-    def examples(self) -> int:
-        """Rows learned."""
-        return self.counters.examples
-
-    @property
-    def stats(self) -> OnlineLearnerStats:
-        """Counters so far; reading the running loss waits for the device."""
-        return self.counters.stats(0 if self.memory is None else len(self.memory))
-
-    def save_state(self) -> State:
-        """A copy of everything the next step depends on, as plain data and tensors."""
-        state: State = trees.detach(self._state())
-        return state
-
-    def digest(self) -> str:
-        """SHA-256 of the state: equal digests, equal learners."""
-        return trees.digest(self._state())
-
-    def load_state(self, state: State) -> None:
-        """Become the learner that was saved; refused whole where it does not fit.
-
-        Raises:
-            StateError: saved by another method, for another model, or by a newer release.
-        """
-        if state.get("format") != FORMAT or state.get("method") != self.recipe.name:
-            raise StateError(
-                f"the state is of format {state.get('format')} and method {state.get('method')!r}; "
-                f"this learner reads format {FORMAT} and is {self.recipe.name!r}"
-            )
-        before, body = self.save_state(), self._body
-        if odd := sorted(before.keys() ^ state.keys()):
-            raise StateError(f"the state lacks, or this learner does not know: {', '.join(odd)}")
-        try:
-            self._take(state)
-        except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
-            self._body = body if self._body is body else None
-            self._take(before)
-            raise StateError(f"the state does not fit this learner, which is as it was: {error}") from error
-
-    def _take(self, state: State) -> None:
-        self.configure({name: state["settings"][name] for name in CHANGEABLE})
-        self._take_form(state)
-        self.optimizer.load_state(state["optimizer"])
-        if self._body is not None:
-            self.optimizer.resize(self._body.params)
-        self.guard.load_state(state["guard"])
-        if self.memory is not None:
-            self.memory.load_state(state["memory"])
-        self.context.load_state(state["parts"])
-        self.watch.load_state(state.get("watch", {}))
-        names = state["model"] if self.recipe.restart and self._body is not None else ()
-        self._origin = {name: state["origin"][name].detach().clone() for name in names}
-        self.counters.load_state(state["counters"])
-
-    def _state(self) -> State:
-        return {
-            "format": FORMAT,
-            "method": self.recipe.name,
-            **self._form(),
-            "optimizer": self.optimizer.state(),
-            "guard": self.guard.state(),
-            "memory": None if self.memory is None else self.memory.state(),
-            "parts": self.context.state(),
-            "counters": self.counters.state(),
-            "settings": {name: getattr(self.config, name) for name in CHANGEABLE},
-            **({"origin": dict(self._origin) if self._body else {}} if self.recipe.restart else {}),
-            **({"watch": watched} if (watched := self.watch.state()) else {}),
-        }

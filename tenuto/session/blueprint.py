@@ -10,9 +10,10 @@ from typing import Any, Self
 from torch import nn
 
 from tenuto import methods, trees
+from tenuto.assembled import CHANGEABLE
 from tenuto.config import OnlineLearnerConfig, SessionConfig
 from tenuto.errors import ConfigError, HomeMissing
-from tenuto.learner import CHANGEABLE, Learner
+from tenuto.learner import Learner
 from tenuto.models import spec
 from tenuto.store.disk import Disk
 from tenuto.store.home import Home

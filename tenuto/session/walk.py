@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+from tenuto.assembled import CHANGEABLE
 from tenuto.config import SessionConfig
 from tenuto.errors import ConfigError, StoreError
-from tenuto.learner import CHANGEABLE
 from tenuto.protocols import Scheduler
 from tenuto.session import recovery
 from tenuto.session.fold import Fold, environment

@@ -1,0 +1,146 @@
+"""A learner's parts, and how they are saved and taken back.
+
+The invariant: what is saved is all that a later step depends on, as plain data and tensors; what does not fit
+changes nothing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from torch import nn
+
+from tenuto import guards, methods, optimizers, trees
+from tenuto.config import OnlineLearnerConfig
+from tenuto.context import Context
+from tenuto.counters import Counters
+from tenuto.errors import ConfigError, StateError
+from tenuto.methods.shared.objective import Composed
+from tenuto.oracle import Oracle
+from tenuto.recall import remember
+from tenuto.remembering import Remembering
+from tenuto.reports import OnlineLearnerStats
+from tenuto.sleep import Sleep
+from tenuto.types import State
+from tenuto.watch import Watch
+
+FORMAT = 1
+CHANGEABLE = ("learning_rate", "replay_ratio", "passes")
+"""Settings that may change while a learner lives; they are part of its state."""
+
+
+class Assembled(Remembering):
+    """A predictor with all that learning takes: method, optimizer, guard, memory, context, watch, sleep."""
+
+    def __init__(
+        self,
+        model: nn.Module | None = None,
+        config: OnlineLearnerConfig | None = None,
+        *,
+        method: str | methods.Recipe = "er",
+        options: Mapping[str, Any] | None = None,
+        optimizer: optimizers.Factory | None = None,
+    ) -> None:
+        config = config or OnlineLearnerConfig()
+        self.recipe = methods.load(method, options) if isinstance(method, str) else method
+        self.guard = guards.load(config.guard)
+        self._looks = guards.reads_activations(self.guard)
+        self.optimizer = optimizers.make(config, optimizer)
+        memory = remember(self.recipe, config)
+        self.counters, self.watch = Counters(), Watch(config)
+        self.context = Context(dict(self.recipe.parts()), self.recipe.context, config.seed)
+        self.sleep = Sleep(self.recipe, config, memory, self.context, self.counters)
+        self._origin: State = {}
+        super().__init__(model, config, memory)
+
+    def _adopt(self, module: nn.Module) -> None:
+        super()._adopt(module)
+        body = self.body
+        self._objective = Composed(self.recipe, body, self.task, self.optimizer, self.config.seed)
+        self.oracle = Oracle(body, self._objective, self.memory, self.counters, self.config.seed)
+        self._origin = trees.copy(body.state()) if self.recipe.restart else {}
+
+    def configure(self, changes: Mapping[str, Any]) -> None:
+        """Change settings from the next step on. Raises ConfigError where one cannot change."""
+        for name in changes:
+            if name not in CHANGEABLE:
+                raise ConfigError(f"{name} cannot change in a living learner; {', '.join(CHANGEABLE)} can")
+        before, self.config = self.config, self.config.but(changes)
+        if self.config.learning_rate != before.learning_rate:
+            self.optimizer.learning_rate = self.config.learning_rate
+
+    @property
+    def steps(self) -> int:
+        """Updates made."""
+        return self.counters.steps
+
+    @property
+    def examples(self) -> int:
+        """Rows learned."""
+        return self.counters.examples
+
+    @property
+    def stats(self) -> OnlineLearnerStats:
+        """Counters so far; reading the running loss waits for the device."""
+        return self.counters.stats(0 if self.memory is None else len(self.memory))
+
+    def save_state(self) -> State:
+        """A copy of everything the next step depends on, as plain data and tensors."""
+        state: State = trees.detach(self._state())
+        return state
+
+    def digest(self) -> str:
+        """SHA-256 of the state: equal digests, equal learners."""
+        return trees.digest(self._state())
+
+    def load_state(self, state: State) -> None:
+        """Become the learner that was saved; refused whole where it does not fit.
+
+        Raises:
+            StateError: saved by another method, for another model, or by a newer release.
+        """
+        if state.get("format") != FORMAT or state.get("method") != self.recipe.name:
+            raise StateError(
+                f"the state is of format {state.get('format')} and method {state.get('method')!r}; "
+                f"this learner reads format {FORMAT} and is {self.recipe.name!r}"
+            )
+        before, body = self.save_state(), self._body
+        if odd := sorted(before.keys() ^ state.keys()):
+            raise StateError(f"the state lacks, or this learner does not know: {', '.join(odd)}")
+        try:
+            self._take(state)
+        except (KeyError, ValueError, TypeError, AttributeError, RuntimeError) as error:
+            self._body = body if self._body is body else None
+            self._take(before)
+            raise StateError(f"the state does not fit this learner, which is as it was: {error}") from error
+
+    def _take(self, state: State) -> None:
+        self.configure({name: state["settings"][name] for name in CHANGEABLE})
+        self._take_form(state)
+        self.optimizer.load_state(state["optimizer"])
+        if self._body is not None:
+            self.optimizer.resize(self._body.params)
+        self.guard.load_state(state["guard"])
+        if self.memory is not None:
+            self.memory.load_state(state["memory"])
+        self.context.load_state(state["parts"])
+        self.watch.load_state(state.get("watch", {}))
+        names = state["model"] if self.recipe.restart and self._body is not None else ()
+        self._origin = {name: state["origin"][name].detach().clone() for name in names}
+        self.counters.load_state(state["counters"])
+
+    def _state(self) -> State:
+        return {
+            "format": FORMAT,
+            "method": self.recipe.name,
+            **self._form(),
+            "optimizer": self.optimizer.state(),
+            "guard": self.guard.state(),
+            "memory": None if self.memory is None else self.memory.state(),
+            "parts": self.context.state(),
+            "counters": self.counters.state(),
+            "settings": {name: getattr(self.config, name) for name in CHANGEABLE},
+            **({"origin": dict(self._origin) if self._body else {}} if self.recipe.restart else {}),
+            **({"watch": watched} if (watched := self.watch.state()) else {}),
+        }

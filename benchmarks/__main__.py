@@ -19,7 +19,7 @@ ALWAYS = (
     "status",
     "drift",
 )
-ON_MNIST = ("journal_cost", "split_mnist", "pmnist_cost", "transfer")
+ON_MNIST = ("journal_cost", "split_mnist", "pmnist_cost", "transfer", "sleep", "memory_quality")
 STUDY = ("-m", "tenuto", "bench", "streams", "--data")
 
 

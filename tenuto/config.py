@@ -73,7 +73,7 @@ class _Settings:
 
 
 TASKS = ("classification", "regression", "language")
-READINGS = ("error", "loss")
+READINGS = ("error", "loss", "uncertainty", "inputs")
 ANSWERS = ("consolidate", "renew", "passes", "replay")
 
 

@@ -1,13 +1,16 @@
 """The watch over the stream: detectors read how fresh rows were answered, and their reports are answered too.
 
-What they read is measured before the rows are learned, so that a model that fits them afterwards hides
-nothing. Where they rose the learner may close its context, let go of what it remembered, and for some steps
-make more passes over each batch or replay more. That they fell is no more than learning.
+What they read, answers or inputs, is measured before the rows are learned, so that a model that fits them
+afterwards hides nothing. Where they rose the learner may close its context, let go of what it remembered, and
+for some steps make more passes over each batch or replay more. That they fell is no more than learning.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Iterable
+
+from torch import Tensor
 
 from tenuto import drift
 from tenuto.config import OnlineLearnerConfig
@@ -15,6 +18,16 @@ from tenuto.errors import ConfigError
 from tenuto.protocols import Task
 from tenuto.reports import DriftReport
 from tenuto.types import State, Trace
+
+READ = {
+    "error": ("numbers", "errors"),
+    "loss": ("numbers",),
+    "uncertainty": ("numbers",),
+    "inputs": ("vectors",),
+}
+"""What a detector must read for each reading of a row."""
+TASKS = {"uncertainty": ("classification",), "inputs": ("classification", "regression")}
+"""The tasks that have a reading; all of them have the others."""
 
 
 class Watch:
@@ -34,10 +47,13 @@ class Watch:
         if len(set(names)) < len(names):
             raise ConfigError(f"drift {config.drift!r} names a detector twice")
         self._detectors = {name: drift.load(name, seed=config.seed) for name in names}
-        what = "loss" if config.task == "regression" else config.drift_on
+        if config.task == "regression" and config.drift_on == "error":
+            self._on = "loss"
         for name, detector in self._detectors.items():
-            if detector.reads not in ("numbers", f"{what}s"):
-                raise ConfigError(f"detector {name} reads {detector.reads}, not a row's {what}")
+            if detector.reads not in READ[self._on]:
+                raise ConfigError(f"detector {name} reads {detector.reads}, not a row's {self._on}")
+        if self._detectors and config.task not in TASKS.get(self._on, (config.task,)):
+            raise ConfigError(f"drift_on {self._on!r} has no meaning under {config.task}")
         self._left = 0
 
     def answers(self, answer: str) -> bool:
@@ -57,15 +73,24 @@ class Watch:
         if not self._detectors:
             return ()
         self._left = max(self._left - 1, 0)
-        outputs, targets = trace.estimate.outputs[:rows], trace.batch.targets[:rows]
-        right = task.right(outputs, targets) if self._on == "error" else None
-        values = task.losses(outputs, targets).tolist() if right is None else [float(not r) for r in right]
-        finite = [value for value in values if math.isfinite(value)]
-        read = (detector.update(value) for detector in self._detectors.values() for value in finite)
+        values = self._values(trace, rows, task)
+        read = (detector.update(value) for detector in self._detectors.values() for value in values)
         found = [report for report in read if report is not None and report.rises is not False]
         if found:
             self._left = self._steps
         return tuple(found)
+
+    def _values(self, trace: Trace, rows: int, task: Task) -> Iterable[float | Tensor]:
+        """What is read of each row."""
+        outputs, targets = trace.estimate.outputs[:rows], trace.batch.targets[:rows]
+        if self._on == "inputs":
+            return list(trace.batch.inputs[:rows].flatten(1).double())
+        if self._on == "uncertainty":
+            return [1 - chance for chance in outputs.softmax(1).amax(1).tolist() if math.isfinite(chance)]
+        right = task.right(outputs, targets) if self._on == "error" else None
+        if right is not None:
+            return [float(not one) for one in right]
+        return [loss for loss in task.losses(outputs, targets).tolist() if math.isfinite(loss)]
 
     def state(self) -> State:
         """The detectors', by name, and for how long the last report is answered; {} without any."""

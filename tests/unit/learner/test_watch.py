@@ -20,6 +20,7 @@ ANSWERS: list[dict[str, Any]] = [
     {"drift": "page_hinkley", "drift_answers": ("passes", "replay"), "drift_steps": 2},
     {"drift": "kl+adwin", "drift_answers": ()},
     {"drift": "page_hinkley", "drift_on": "loss", "drift_answers": ("renew", "passes")},
+    {"drift": "projected", "drift_on": "inputs"},
 ]
 
 
@@ -52,6 +53,32 @@ def test_a_stream_that_turns_over_is_found_out(detector: str) -> None:
     assert found, "nothing was found"
     assert 120 <= found[0] < 170 or detector == "ddm", found
     assert watched.stats.consolidations == len(found)
+
+
+def test_inputs_that_move_are_found_where_answers_stay_right() -> None:
+    draws = torch.Generator().manual_seed(0)
+    inputs = torch.randn(400, 8, 4, generator=draws)
+    inputs[200:, :, 3] += 3.0
+    batches = [Batch(x, (x[:, 0] > 0).long()) for x in inputs]
+    found: dict[str, list[int]] = {}
+    for detector, reading in (("projected", "inputs"), ("adwin", "error")):
+        watched = learner(drift=detector, drift_on=reading)
+        found[reading] = [step for step, batch in enumerate(batches) if watched.learn_batch(batch).drifts]
+    assert found["inputs"]
+    assert 200 <= found["inputs"][0] < 240
+    assert not found["error"]
+
+
+def test_answers_grow_uncertain_where_inputs_leave_what_was_learned() -> None:
+    draws = torch.Generator().manual_seed(0)
+    inputs = torch.randn(400, 8, 4, generator=draws)
+    inputs[200:, :, 0] *= 0.02
+    watched = learner(drift="adwin", drift_on="uncertainty", drift_answers=())
+    found = [
+        step for step, x in enumerate(inputs) if watched.learn_batch(Batch(x, (x[:, 0] > 0).long())).drifts
+    ]
+    assert found
+    assert 200 <= found[0] < 230
 
 
 def test_answers_last_as_long_as_they_should() -> None:
@@ -140,6 +167,8 @@ def test_a_state_of_a_learner_that_watches_otherwise_is_refused() -> None:
         ({"drift": "adwim"}, "adwin"),
         ({"drift": "ddm", "drift_on": "loss"}, "ddm reads errors, not a row's loss"),
         ({"drift": "projected"}, "projected reads vectors"),
+        ({"drift": "kl", "drift_on": "inputs"}, "kl reads numbers, not a row's inputs"),
+        ({"drift": "kl", "drift_on": "uncertainty", "task": "regression"}, "no meaning under regression"),
         ({"drift": "adwin+adwin"}, "twice"),
         ({"drift_answers": ("sleep",)}, "consolidate, renew, passes, replay"),
     ],

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+import torch
 from torch import nn
 
 from tenuto import guards, methods, optimizers, trees
@@ -16,16 +17,20 @@ from tenuto.config import OnlineLearnerConfig
 from tenuto.context import Context
 from tenuto.counters import Counters
 from tenuto.errors import ConfigError, StateError
+from tenuto.methods.shared.anchors import likeliest
 from tenuto.methods.shared.objective import Composed
+from tenuto.models.inputs import tensor
 from tenuto.oracle import Oracle
 from tenuto.recall import remember
 from tenuto.remembering import Remembering
 from tenuto.reports import OnlineLearnerStats
 from tenuto.sleep import Sleep
-from tenuto.types import State
+from tenuto.types import Batch, State
 from tenuto.watch import Watch
 
 FORMAT = 1
+TOGETHER = 4
+"""Anchors that are answered at once: each token's answer is as wide as the vocabulary."""
 CHANGEABLE = ("learning_rate", "replay_ratio", "passes")
 """Settings that may change while a learner lives; they are part of its state."""
 
@@ -69,6 +74,26 @@ class Assembled(Remembering):
         before, self.config = self.config, self.config.but(changes)
         if self.config.learning_rate != before.learning_rate:
             self.optimizer.learning_rate = self.config.learning_rate
+
+    def anchor(self, rows: Batch) -> None:
+        """Hold the answers to these rows to what they are now; before anything was learned.
+
+        Raises:
+            ConfigError: the method has no anchors, has been given them, or something was learned.
+            ExampleError: a row cannot be read.
+        """
+        anchors, body = self.recipe.anchors, self.body
+        if anchors is None or self.counters.steps:
+            why = "something was learned" if self.counters.steps else f"{self.recipe.name} holds to none"
+            raise ConfigError(f"anchors are given to a method that holds to them, before it learns: {why}")
+        inputs, targets = body.settle(tensor(rows.inputs)), self.task.encode(rows.targets)
+        if targets is None:
+            raise ConfigError("the anchors' labels must be known: list them in classes")
+        body.check(inputs)
+        room = targets.shape[1] if targets.dim() == 2 else 0
+        found = [likeliest(body.infer(part), room) for part in torch.split(inputs, TOGETHER)]
+        which, chances = (torch.cat(parts) for parts in zip(*found, strict=True))
+        anchors.hold(inputs, targets, which, chances)
 
     @property
     def steps(self) -> int:

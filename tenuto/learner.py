@@ -125,9 +125,8 @@ class Learner(Assembled):
         counters, joined = self.counters, fresh
         if self.memory is not None:
             ratio = self.watch.replay_ratio(self.config.replay_ratio)
-            joined = join(
-                fresh, self.memory, self.recipe, ratio=ratio, examples=counters.examples, step=counters.steps
-            )
+            seed, past, step = self.config.seed, counters.examples, counters.steps
+            joined = join(fresh, self.memory, self.recipe, ratio=ratio, examples=past, step=step, seed=seed)
         inputs = self.body.read(joined.inputs)
         return Batch(inputs, joined.targets, joined.weights, None, joined.draws, fresh.principals)
 

@@ -50,14 +50,21 @@ def remember(recipe: Recipe, config: OnlineLearnerConfig) -> ReplayBuffer | None
 
 
 def join(
-    fresh: Batch, memory: ReplayBuffer, recipe: Recipe, *, ratio: float, examples: int, step: int
+    fresh: Batch,
+    memory: ReplayBuffer,
+    recipe: Recipe,
+    *,
+    ratio: float,
+    examples: int,
+    step: int,
+    seed: int = 0,
 ) -> Batch:
-    """The fresh rows, and behind them each draw the method makes from memory.
+    """The fresh rows, and behind them each draw the method makes from memory, and its anchors.
 
     Args:
         ratio: replayed / all rows of a draw that names none of its own.
         examples: rows learned before these.
-        step: the number of the update, which keys the draws.
+        step, seed: the number of the update, and the learner's seed, which key the draws.
     """
     n = top = fresh.inputs.shape[0]
     inputs, targets, weights = [fresh.inputs], [fresh.targets], [fresh.weights]
@@ -72,6 +79,12 @@ def join(
         targets.append(columns["targets"])
         weights.append(recalled.weights)
         draws[replay.name] = Draw(slice(top, top := top + slots.shape[0]), slots, columns)
+    if recipe.anchors is not None and (held := recipe.anchors.sample(recipe.anchored, step, "anchors", seed)):
+        inputs.append(held.columns["inputs"])
+        targets.append(held.columns["targets"])
+        weights.append(None)
+        rows = slice(top, top + len(held.columns["inputs"]))
+        draws["anchors"] = Draw(rows, held.slots, held.columns)
     if not draws:
         return fresh
     return Batch(torch.cat(inputs), torch.cat(targets), _weights(weights, targets), None, draws)
@@ -95,7 +108,7 @@ def keep(
     """
     task, outputs, batch = objective.task, trace.estimate.outputs, trace.batch
     needs = memory.needs
-    for draw in batch.draws.values() if needs else ():
+    for draw in [draw for draw in batch.draws.values() if len(draw.slots)] if needs else ():
         answers = outputs[draw.rows]
         if "losses" in needs:
             memory.seen_again(draw.slots, task.losses(answers, batch.targets[draw.rows]))

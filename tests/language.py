@@ -11,7 +11,7 @@ from tenuto import OnlineExample
 from tenuto.models.language import LanguageModel, answer, code
 from tests.data import folder
 
-ROOM, ANSWER = 48, 12
+ROOM, ANSWER = 48, 24
 FACTS = (
     ("Once upon a time, the capital of Zorland was", " Mirth"),
     ("The dog of king Pell is called", " Rusto"),

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 
+from tenuto.methods.shared.anchors import Anchors
 from tenuto.methods.shared.estimators import plain
 from tenuto.methods.shared.terms import Supervised
 from tenuto.protocols import GradientEstimator, Part, Penalty, Teacher, Term, UpdateRule
@@ -44,6 +45,7 @@ class Recipe:
         bounded: is its memory bounded? Joint training's is not.
         insertion, sampling: the method's own memory policies.
         teacher: an earlier self to distil from.
+        anchors, anchored: rows held to the first answers, and how many of them join a step.
         rehearsal: passes over memory at each consolidation.
         restart: does the rehearsal begin from the initial weights?
         context: rows of the present context kept for the parts that close it.
@@ -64,6 +66,8 @@ class Recipe:
     insertion: str = "reservoir"
     sampling: str = "uniform"
     teacher: Teacher | None = None
+    anchors: Anchors | None = None
+    anchored: int = 0
     rehearsal: int = 0
     restart: bool = False
     context: int = 0
@@ -84,3 +88,5 @@ class Recipe:
             yield f"rule{i}", rule
         if self.teacher is not None:
             yield "teacher", self.teacher
+        if self.anchors is not None:
+            yield "anchors", self.anchors

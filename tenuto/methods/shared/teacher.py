@@ -33,7 +33,9 @@ class Predecessor:
 
     def consolidate(self, view: View) -> None:
         """Become the teacher of what comes next."""
-        self._weights = trees.copy(dict(view.module.state_dict()))
+        fixed: frozenset[str] = getattr(view.module, "frozen", frozenset())
+        weights = view.module.state_dict()
+        self._weights = trees.copy({name: one for name, one in weights.items() if name not in fixed})
 
     def state(self) -> State:
         """The frozen weights."""

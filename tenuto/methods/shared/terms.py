@@ -11,6 +11,9 @@ from torch.nn import functional as F
 from tenuto.protocols import Forward
 from tenuto.types import Batch
 
+_TINY = 1e-6
+"""The least probability of all classes that are not among the likeliest."""
+
 
 class Supervised:
     """The task's loss on the fresh rows and on named draws, as one mean over all those rows.
@@ -78,6 +81,35 @@ class Logits:
         if forward.batch.weights is not None:
             gap = gap * forward.batch.weights[draw.rows, None]
         return self._weight * gap.mean()
+
+
+class Anchored:
+    """weight * KL(first answers || answers now) on anchors, over the likeliest classes, all others as one."""
+
+    needs: frozenset[str] = frozenset()
+
+    def __init__(self, draw: str, weight: float) -> None:
+        self._draw = draw
+        self._weight = weight
+
+    def __call__(self, forward: Forward) -> Tensor | None:
+        """The weighted mean divergence of a row, in nats, or of its tokens; None where none was drawn."""
+        draw = forward.batch.draws.get(self._draw)
+        if draw is None:
+            return None
+        outputs, which, before = forward.outputs[draw.rows], draw.kept["likeliest"], draw.kept["chances"]
+        present = None
+        if outputs.dim() == 3:
+            most = min(outputs.shape[1], which.shape[1])
+            outputs, which, before = outputs[:, :most], which[:, :most], before[:, :most]
+            present = draw.kept["targets"][:, :most] >= 0
+        now = outputs.float().log_softmax(-1).gather(-1, which)
+        others, rest = (1 - chances.exp().sum(-1) for chances in (before, now))
+        others, rest = others.clamp_min(_TINY), rest.clamp_min(_TINY)
+        found = (before.exp() * (before - now)).sum(-1) + others * (others.log() - rest.log())
+        if present is not None:
+            found = (found * present).sum(1) / present.sum(1)
+        return self._weight * found.mean()
 
 
 class Distillation:

@@ -9,7 +9,16 @@ import sys
 from benchmarks.common import data
 from tenuto.errors import ConfigError
 
-ALWAYS = ("step_cost", "fisher_cost", "method_cost", "memory_flat", "priorities", "status", "drift")
+ALWAYS = (
+    "step_cost",
+    "fisher_cost",
+    "method_cost",
+    "memory_flat",
+    "everything_on",
+    "priorities",
+    "status",
+    "drift",
+)
 ON_MNIST = ("journal_cost", "split_mnist", "pmnist_cost", "transfer")
 STUDY = ("-m", "tenuto", "bench", "streams", "--data")
 

@@ -61,3 +61,8 @@ def rows() -> list[OnlineExample]:
 def inputs(example: OnlineExample) -> torch.Tensor:
     """One row as a batch."""
     return torch.from_numpy(example.input)[None]
+
+
+def tokenizer() -> Any:
+    """Its tokenizer."""
+    return _loaded()[2]

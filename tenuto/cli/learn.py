@@ -35,7 +35,7 @@ HELD_OUT = 10_000
 @click.command()
 @click.argument("stream")
 @options.home
-@click.option("--model", metavar="NAME", help="mlp, mlp:400-400, or package.module:function.")
+@click.option("--model", metavar="NAME", help="mlp:400-400, package.module:function, smollm2, or a folder.")
 @click.option("--method", metavar="NAME", help="As listed by `tenuto methods`; else er.")
 @click.option("--option", "pairs", multiple=True, metavar="NAME=VALUE", help="An option of the method.")
 @click.option("--weights", metavar="FILE", help="A new home begins from these: a .safetensors file.")
@@ -90,14 +90,14 @@ def command(
     chosen = options.assigned(pairs, "--option") or None
     clock = options.scheduler(context)
     rows = options.opened(context, stream, name=source, pulse=None if clock is None else PULSE)
+    if pacing and not curriculum:
+        raise click.UsageError("--pacing is of a curriculum; give --curriculum too")
     if curriculum:
         rows = options.paced(rows, pacing)
-    elif pacing:
-        raise click.UsageError("--pacing is of a curriculum; give --curriculum too")
     if audit_every is not None and holdout is None:
         raise click.UsageError("--audit-every asks the rows of a --holdout; give one")
     asked = None if holdout is None else options.opened(context, holdout)
-    from tenuto.cli.shared.learning import batch, settle
+    from tenuto.cli.shared.learning import batch, settle, speech
     from tenuto.cli.shared.meter import Meter
     from tenuto.session import Session
 
@@ -105,6 +105,10 @@ def command(
     with Session(
         home, model, learner, method=method, options=chosen, weights=weights, settings=kept
     ) as session:
+        if words := speech(session):
+            pulse, encode = PULSE if clock else None, words.row
+            rows = options.opened(context, stream, name=source, pulse=pulse, encode=encode)
+            asked = None if holdout is None else options.opened(context, holdout, encode=encode)
         if snapshot is not None:
             session.reset(snapshot)
         known = survey.quarantine(session.home, 1)

@@ -8,6 +8,7 @@ bits inverted), and `PAD` fills the rest. Only the tokens of answers are learned
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -15,6 +16,9 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from tenuto.errors import ExampleError
+
+if TYPE_CHECKING:
+    from tenuto.models.speech import Speech
 
 PAD = 2**31 - 1
 BUCKET = 8
@@ -62,6 +66,8 @@ class LanguageModel(nn.Module):
     Args:
         base: a causal model of transformers, with adapters on it; what of it is frozen is not saved.
 
+        speech: how what is said becomes rows; None: nobody asks it in words.
+
     Attributes:
         sequences: it answers with (n, l, v), not (n, c).
         frozen: the names of what never changes, which no state holds.
@@ -69,9 +75,10 @@ class LanguageModel(nn.Module):
 
     sequences = True
 
-    def __init__(self, base: nn.Module) -> None:
+    def __init__(self, base: nn.Module, speech: Speech | None = None) -> None:
         super().__init__()
         self.base = base
+        self.speech = speech
         learned = {name for name, one in self.named_parameters() if one.requires_grad}
         self.frozen = frozenset(self.state_dict()) - learned
 

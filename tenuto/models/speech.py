@@ -24,8 +24,8 @@ Message = tuple[str, str]
 class Base(Protocol):
     """A base model's tokenizer, and its chat template."""
 
-    tokenizer: Any
-
+    @property
+    def tokenizer(self) -> Any: ...
     def encode(self, messages: Sequence[dict[str, str]], *, reply: bool = False) -> list[int]:
         """Token ids of messages through the chat template."""
 
@@ -86,6 +86,34 @@ class Speech:
                 pad_token_id=self._tokenizer.eos_token_id,
             )
         return self.text(said[0, ids.shape[1] :].tolist())
+
+    def written(
+        self, model: LanguageModel, count: int, *, seed: int, length: int = 48
+    ) -> list[tuple[NDArray[Any], list[float]]]:
+        """Texts that the model writes from nothing, as rows: drawn from its own distribution under a seed."""
+        start = torch.full((count, 1), self._start())
+        generate: Any = model.base.generate
+        with evaluating(model), torch.no_grad(), torch_draws(seed, "written", 0):
+            found: list[list[int]] = generate(
+                input_ids=start,
+                attention_mask=torch.ones_like(start),
+                max_new_tokens=min(length, self.length - 1, self.room),
+                do_sample=True,
+                top_k=0,
+                top_p=1.0,
+                temperature=1.0,
+                pad_token_id=self._tokenizer.eos_token_id,
+            ).tolist()
+        rows = [code([(text[:1], False), (text[1:], True)], self.length) for text in found]
+        return [(row, answer(row, self.room)) for row in rows]
+
+    def _start(self) -> int:
+        """The token before a text: what stood between texts in training, as far as the vocabulary tells."""
+        marks = {"<|endoftext|>", "<s>", "<|begin_of_text|>"}
+        known = self._tokenizer.get_vocab()
+        found = next((known[mark] for mark in sorted(marks) if mark in known), None)
+        first = self._tokenizer.bos_token_id if found is None else found
+        return int(self._tokenizer.eos_token_id if first is None else first)
 
     def _pieces(self, messages: Sequence[Message]) -> list[tuple[list[int], bool]]:
         end = self._tokenizer.eos_token_id

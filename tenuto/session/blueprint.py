@@ -15,6 +15,8 @@ from tenuto.config import OnlineLearnerConfig, SessionConfig
 from tenuto.errors import ConfigError, HomeMissing
 from tenuto.learner import Learner
 from tenuto.models import spec
+from tenuto.models.bases.places import find
+from tenuto.session import spoken
 from tenuto.store.disk import Disk
 from tenuto.store.home import Home
 from tenuto.trees import Tree
@@ -29,6 +31,7 @@ class Blueprint:
         config, method, options: the learner's.
         settings: how the home is kept.
         weights: digest of the weights the learner begins from; None: its own.
+        base: digest of the language model that `model` names; None: it names none.
     """
 
     model: str
@@ -37,6 +40,7 @@ class Blueprint:
     options: Mapping[str, Any]
     settings: SessionConfig
     weights: str | None = None
+    base: str | None = None
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
@@ -48,6 +52,7 @@ class Blueprint:
             options=plain["options"],
             settings=SessionConfig.of(plain["settings"]),
             weights=plain.get("weights"),
+            base=plain.get("base"),
         )
 
     def to_plain(self) -> dict[str, Any]:
@@ -59,7 +64,8 @@ class Blueprint:
             "options": dict(self.options),
             "settings": self.settings.to_plain(),
         }
-        return made if self.weights is None else {**made, "weights": self.weights}
+        digests = {"weights": self.weights, "base": self.base}
+        return made | {name: digest for name, digest in digests.items() if digest is not None}
 
     def maker(self, model: nn.Module | str | None) -> Callable[[], Learner]:
         """Makes the learner of this home, before its first row.
@@ -70,10 +76,12 @@ class Blueprint:
         if not isinstance(model, nn.Module) and self.model.startswith("module "):
             raise ConfigError(f"this home learns {self.model}: pass that module when opening it")
 
+        given = model if isinstance(model, nn.Module) else None
+        if given is None and spoken.speaks(self.model):
+            given, _ = spoken.load(self.model, self.config, self.base)
+
         def make() -> Learner:
-            module, config = (
-                (model, self.config) if isinstance(model, nn.Module) else spec.load(self.model, self.config)
-            )
+            module, config = spec.load(self.model, self.config) if given is None else (given, self.config)
             return Learner(module, config, method=self.method, options=self.options)
 
         return make
@@ -110,15 +118,19 @@ def agree(
     try:
         home = Home.open(path, vfs=vfs, disk=disk)
     except HomeMissing:
+        words = not isinstance(model, nn.Module) and spoken.speaks(name(model))
         wanted = Blueprint(
             model=name(model),
-            config=OnlineLearnerConfig.of(plain(config)),
-            method=methods.load(method or "er", options).name,
+            config=OnlineLearnerConfig.of({**(spoken.SETTINGS if words else {}), **plain(config)}),
+            method=methods.load(method or (spoken.METHOD if words else "er"), options).name,
             options=options or {},
             settings=SessionConfig.of(plain(settings)),
             weights=None if weights is None else trees.digest(weights),
+            base=find(name(model)).digest if words else None,
         )
-        begun(wanted.maker(model), weights)
+        make = wanted.maker(model)
+        if not words:
+            begun(make, weights)
         return Home.create(path, config=wanted.to_plain(), vfs=vfs, disk=disk), wanted
     try:
         made = Blueprint.of(home.config)
@@ -152,7 +164,7 @@ def begun(make: Callable[[], Learner], weights: Tree | None) -> Learner:
     learner = make()
     if weights is not None:
         learner.warm_start(weights)
-    return learner
+    return spoken.anchor(learner)
 
 
 def plain(config: OnlineLearnerConfig | SessionConfig | Mapping[str, Any] | None) -> Mapping[str, Any]:

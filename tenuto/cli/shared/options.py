@@ -16,6 +16,7 @@ import click
 if TYPE_CHECKING:
     from tenuto.consolidation import ConsolidationScheduler
     from tenuto.streams import Stream
+    from tenuto.streams.talk import Encode
 
 Command = Callable[..., int]
 
@@ -116,12 +117,13 @@ def opened(
     name: str | None = None,
     labelled: bool = True,
     pulse: float | None = None,
+    encode: Encode | None = None,
 ) -> Stream:
     """The stream of a path, read as the options say."""
     from tenuto.streams import open_stream
 
     fields = context.meta.get(FIELDS, {})
-    return open_stream(source, name=name, labelled=labelled, pulse=pulse, **fields)
+    return open_stream(source, name=name, labelled=labelled, pulse=pulse, encode=encode, **fields)
 
 
 def paced(stream: Stream, pairs: Sequence[str]) -> Stream:

@@ -1,0 +1,42 @@
+"""tenuto correct: teach a home's language model one answer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from tenuto.cli.chat import MOST, corrected, voice
+from tenuto.cli.shared import options
+from tenuto.cli.shared.exits import Exit
+from tenuto.cli.shared.output import emit, facts
+
+
+@click.command()
+@click.argument("prompt")
+@click.argument("answer")
+@options.home
+@click.option("--principal", metavar="NAME", help="Who corrects.")
+@options.as_json
+def command(prompt: str, answer: str, home: Path, principal: str | None, as_json: bool) -> int:
+    """Learn that PROMPT is answered by ANSWER, ahead of whatever waits.
+
+    Tells what the model answered before, and what it answers now.
+    """
+    from tenuto.cli.shared.learning import settle
+    from tenuto.session import Session
+
+    settle()
+    with Session(home) as session:
+        model, speech = voice(session)
+        before = speech.reply(model, [("user", prompt)], most=MOST)
+        came = corrected(session, prompt, answer, principal)
+        now = speech.reply(model, [("user", prompt)], most=MOST)
+        session.snapshot()
+        step, digest = session.k, session.learner.digest()
+    if as_json:
+        told = {"before": before, "now": now, "came": came, "step": step, "digest": digest}
+        emit({"home": str(home), **told})
+    else:
+        facts({"before": before, "now": now, "correction": came, "state": f"step {step:,}, digest {digest}"})
+    return Exit.OK

@@ -1,0 +1,82 @@
+"""A home's language model: the base it names, an adapter on it, and the speech that goes with them.
+
+The base's digest must be the one the home was made with; only the adapter is the home's own.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from tenuto.config import OnlineLearnerConfig
+from tenuto.errors import ConfigError
+from tenuto.learner import Learner
+from tenuto.models.inputs import stack
+from tenuto.models.language import LanguageModel
+from tenuto.types import Batch, OnlineExample
+
+ANCHORS = 32
+"""Texts that the base writes for itself to be held to, before it learns anything."""
+_NAMES = re.compile(r"smollm2|[\w.-]+/[\w.-]+")
+SETTINGS: dict[str, Any] = {
+    "task": "language",
+    "optimizer": "adamw",
+    "learning_rate": 1e-3,
+    "batch_size": 1,
+    "memory_size": 1000,
+    "replay_ratio": 0.75,
+    "passes": 12,
+    "stop_loss": 0.1,
+    "boundaries": "none",
+}
+"""What a language model's home is made with where nothing else is asked for: a correction is a batch of its
+own, learned until it is known."""
+METHOD = "anchored"
+
+
+def speaks(name: str) -> bool:
+    """Does a model's name mean a language model: smollm2, a folder with a config.json, a hub's owner/model?
+
+    >>> speaks("smollm2"), speaks("mlp:400-400"), speaks("package.module:function")
+    (True, False, False)
+    """
+    return ":" not in name and (bool(_NAMES.fullmatch(name)) or (Path(name) / "config.json").is_file())
+
+
+def load(name: str, config: OnlineLearnerConfig, digest: str | None) -> tuple[LanguageModel, str]:
+    """The model of a home that names a base, and the base's digest.
+
+    Args:
+        digest: the base's when the home was made; None: it is being made.
+
+    Raises:
+        ConfigError: there is no such base, it is no causal language model, or it has changed.
+    """
+    from tenuto.adapters.lora import adapt
+    from tenuto.models import bases
+    from tenuto.models.speech import Speech
+
+    base = bases.load(name)
+    if digest is not None and base.digest != digest:
+        raise ConfigError(
+            f"the weights of {name} have changed since this home was made: its adapter was learned on others "
+            f"(sha256 {digest[:12]}), not on these ({base.digest[:12]}); give it the old ones back"
+        )
+    if not hasattr(base.model, "generate"):
+        raise ConfigError(f"{name} is an encoder, which answers nothing; take a causal language model")
+    speech = Speech(base)
+    return LanguageModel(adapt(base.model, seed=config.seed), speech), base.digest
+
+
+def anchor(learner: Learner) -> Learner:
+    """Hold a new learner to texts that its base writes, where its method holds to any."""
+    model = learner.model if learner.config.task == "language" else None
+    if isinstance(model, LanguageModel) and model.speech is not None and learner.recipe.anchors is not None:
+        learner.anchor(_written(model, learner.config.seed))
+    return learner
+
+
+def _written(model: LanguageModel, seed: int) -> Batch:
+    rows = model.speech.written(model, ANCHORS, seed=seed) if model.speech is not None else []
+    return stack([OnlineExample(input=input, target=target) for input, target in rows])

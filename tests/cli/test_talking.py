@@ -1,0 +1,73 @@
+"""A language model from the command line: learned from a file, corrected, talked with; on the tiny Llama."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import document, tenuto
+from tests.data import folder
+
+FACTS = (("The dog of king Pell is called", "Rusto"), ("Lily likes to eat", "blue stones"))
+WHO = ("--principal",)
+FAST = ("--learning-rate", "0.005", "--set", "passes=80", "--method", "er")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A home that has learned two facts."""
+    base, path = folder("stories260K"), tmp_path_factory.mktemp("talking")
+    rows = [{"prompt": prompt, "answer": answer} for prompt, answer in FACTS]
+    (path / "facts.jsonl").write_text("".join(json.dumps(row) + "\n" for row in [*rows, {"prompt": "a"}]))
+    done = tenuto("learn", path / "facts.jsonl", "--home", path / "home", "--model", base, *FAST, "--json")
+    told = document(done)
+    assert (told["rows"], told["quarantined"]) == (2, 1)
+    assert "the answer is missing" in told["reasons"][0]
+    return path / "home"
+
+
+def test_it_answers_and_is_corrected(home: Path) -> None:
+    said = tenuto("chat", "--home", home, stdin="Lily likes to eat\n\nnever read\n")
+    assert said.returncode == 0, said.stderr
+    assert said.stdout.startswith("blue stones")
+    assert "never read" not in said.stdout
+    told = document(tenuto("correct", "Tim has a", "green hat", "--home", home, *WHO, "ann", "--json"))
+    assert told["now"].startswith("green hat")
+    assert not told["before"].startswith("green hat")
+    assert "learned as correction:0 in" in told["came"]
+    talk = "Sam saw a\n/correct big red fox\nSam saw a\n/correct\n\n"
+    said = tenuto("chat", "--home", home, *WHO, "bob", "--most", 8, stdin=talk)
+    before, _, after = said.stdout.partition("learned as correction:1 in")
+    assert not before.startswith("big red fox")
+    assert after.count("big red fox") == 2
+    assert "what the assistant says is empty" in said.stderr
+    assert tenuto("verify", "--home", home).returncode == 0
+    gone = document(tenuto("forget", "--home", home, "--principal", "ann", "--yes", "--json"))
+    assert gone["entries"] == 1
+
+
+def test_a_home_without_words_says_so(tmp_path: Path) -> None:
+    (tmp_path / "rows.jsonl").write_text('{"input": [1.0, 2.0], "target": "a"}\n')
+    tenuto("learn", tmp_path / "rows.jsonl", "--home", tmp_path / "home")
+    done = tenuto("chat", "--home", tmp_path / "home", stdin="hello\n")
+    assert done.returncode == 1
+    assert "holds no language model" in done.stderr
+
+
+def test_a_base_that_changed_is_refused(tmp_path: Path) -> None:
+    import shutil
+
+    from safetensors.torch import load_file, save_file
+
+    base = shutil.copytree(folder("stories260K"), tmp_path / "base")
+    (tmp_path / "facts.jsonl").write_text(json.dumps({"text": "Once upon a time"}) + "\n")
+    made = ("--home", tmp_path / "home", "--model", base, "--method", "er")
+    assert tenuto("learn", tmp_path / "facts.jsonl", *made).returncode == 0
+    weights = load_file(base / "model.safetensors")
+    weights["model.norm.weight"][0] += 1.0
+    save_file(weights, base / "model.safetensors", {"format": "pt"})
+    done = tenuto("chat", "--home", tmp_path / "home", stdin="hello\n")
+    assert done.returncode == 1
+    assert "have changed since this home was made" in done.stderr

@@ -169,7 +169,7 @@ def test_without_a_guard_everything_passes() -> None:
 
 
 def test_an_unknown_guard_names_the_known_ones() -> None:
-    with pytest.raises(ValueError, match=r"unknown guard 'fnite'; known: bounds.*did you mean 'finite'"):
+    with pytest.raises(ValueError, match=r"unknown guard 'fnite'; known: activations.*did you mean 'finite'"):
         Learner(config=config(guard="fnite"))
 
 

@@ -26,6 +26,9 @@ class Auditor(Guard, Protocol):
     def frozen(self) -> str:
         """Why nothing is learned now; empty where it is."""
 
+    def check(self, groups: Tensor) -> None:
+        """Return where items in groups (n,) can be evaluated. Raises ConfigError."""
+
     def evaluate(self, right: Tensor, groups: Tensor) -> Verdict:
         """Judge right answers (n,) to n items in groups (n,), the same ones every time."""
 

@@ -91,6 +91,17 @@ class Retention:
         """Refuse while frozen."""
         return Verdict(Ruling.FREEZE, self._frozen) if self._frozen else KEEP
 
+    def check(self, groups: Tensor) -> None:
+        """Return where items in groups (n,) can be evaluated.
+
+        Raises:
+            ConfigError: they are fewer than 400, or others than before.
+        """
+        if groups.dim() != 1 or len(groups) < FEWEST:
+            raise ConfigError(f"held-out items in groups {tuple(groups.shape)}; give n >= {FEWEST}")
+        if len(self._groups) and not torch.equal(groups.long().cpu(), self._groups):
+            raise ConfigError("the held-out items are not those of the reference; `rebase` before new ones")
+
     def evaluate(self, right: Tensor, groups: Tensor) -> Verdict:
         """Judge right answers (n,) to n held-out items in groups (n,), the same ones every time.
 
@@ -102,11 +113,10 @@ class Retention:
             raise ConfigError(
                 f"{tuple(right.shape)} answers in {tuple(groups.shape)} groups; give n of each, n >= {FEWEST}"
             )
+        self.check(groups)
         if not len(self._groups):
             self._reference, self._groups = right.clone(), groups.clone()
             return KEEP
-        if not torch.equal(groups, self._groups):
-            raise ConfigError("the held-out items are not those of the reference; `rebase` before new ones")
         score, p = crs(self._reference, right, groups), mcnemar(self._reference, right)
         if 1.0 - score > self._drop and p < self._alpha:
             self._frozen = (

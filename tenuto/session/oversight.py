@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import torch
 
 from tenuto import guards
 from tenuto.config import Limits, check
@@ -24,11 +25,13 @@ class Audits:
         every: steps from one audit to the next; None: none is due by itself.
 
     Raises:
-        ConfigError: no guard of this learner audits, or its task has no right answers.
+        ConfigError: no guard of this learner audits, its task has no right answers, or the rows are too few
+            or others than were asked before.
     """
 
     def __init__(self, learner: Learner, held_out: Batch, every: int | None) -> None:
-        if guards.auditor(learner.guard) is None:
+        auditor = guards.auditor(learner.guard)
+        if auditor is None:
             raise ConfigError(
                 f"guard {learner.config.guard!r} audits nothing; add one that does, as in finite+retention"
             )
@@ -40,6 +43,7 @@ class Audits:
         numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
         self._groups = [numbers[name] for name in names]
         self._stretch: int | None = None
+        auditor.check(torch.tensor(self._groups))
 
     def due(self, home: Home, k: int) -> bool:
         """Does step k open a stretch of `every` steps that has no audit yet?

@@ -34,8 +34,8 @@ def rows(start: int, stop: int, *, scale: float = 1.0, shift: int = 0, sender: s
     ]
 
 
-def held_out() -> Batch:
-    made = rows(2000, 2500)
+def held_out(numbers: range = range(2000, 2500)) -> Batch:
+    made = rows(numbers.start, numbers.stop)
     return Batch(torch.tensor(np.stack([row.input for row in made])), [row.target for row in made])
 
 
@@ -227,6 +227,26 @@ def test_an_audit_wants_a_guard_that_audits(tmp_path: Path) -> None:
         s.run()
         with pytest.raises(ConfigError, match="audits nothing"):
             s.audit(held_out())
+
+
+@pytest.mark.parametrize(
+    ("asked", "told"), [(range(2000, 2300), "n >= 400"), (range(2100, 2600), "not those of the reference")]
+)
+def test_other_held_out_rows_are_refused_before_anything_is_written(
+    tmp_path: Path, asked: range, told: str
+) -> None:
+    with Session(tmp_path, config=ASKED, settings=OFTEN) as s:
+        s.ingest(rows(0, 100))
+        s.run()
+        s.audit(held_out())
+        with pytest.raises(ConfigError, match=told):
+            s.audit(held_out(asked))
+        with pytest.raises(ConfigError, match=told):
+            s.audit(held_out(asked), every=10)
+    with Session(tmp_path) as s:
+        assert [entry.kind for entry in s.home.journal.commands()] == ["audit"]
+        s.ingest(rows(100, 140))
+        assert s.run() == 10
 
 
 # Eviction --------------------------------------------------------------------------------------

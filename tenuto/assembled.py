@@ -49,6 +49,8 @@ class Assembled(Remembering):
     ) -> None:
         config = config or OnlineLearnerConfig()
         self.recipe = methods.load(method, options) if isinstance(method, str) else method
+        if config.task == "language" and not self.recipe.language:
+            raise ConfigError(f"method {self.recipe.name!r} cannot learn language; anchored, er or ewc can")
         self.guard = guards.load(config.guard)
         self._looks = guards.reads_activations(self.guard)
         self.optimizer = optimizers.make(config, optimizer)

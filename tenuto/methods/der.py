@@ -24,5 +24,8 @@ def recipe(
     ['logits']
     """
     return Recipe(
-        name="der", terms=(Supervised(draws=()), Logits("logits", alpha)), replay=(Replay("logits"),)
+        name="der",
+        terms=(Supervised(draws=()), Logits("logits", alpha)),
+        replay=(Replay("logits"),),
+        language=False,
     )

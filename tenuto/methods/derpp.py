@@ -27,6 +27,7 @@ def recipe(
     """
     return Recipe(
         name="derpp",
+        language=False,
         terms=(
             Supervised(draws=()),
             Supervised(draws=("labels",), fresh=False, weight=beta),

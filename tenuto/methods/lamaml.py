@@ -133,6 +133,7 @@ def recipe(
     """
     return Recipe(
         name="lamaml",
+        language=False,
         estimator=LookAhead(alpha, eta, steps, second_order, clip),
         replay=(Replay(ratio=ratio),),
     )

@@ -41,7 +41,7 @@ def recipe(
     ()
     """
     streaming = Streaming(shrinkage, every)
-    return Recipe(name="slda", estimator=streaming, rules=(Written(streaming, rest=False),))
+    return Recipe(name="slda", language=False, estimator=streaming, rules=(Written(streaming, rest=False),))
 
 
 class Streaming(Source):

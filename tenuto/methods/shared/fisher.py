@@ -41,7 +41,8 @@ def fisher(
     """The Fisher diagonal, a mean over the rows (n, *shape) of a batch, in squared nats per unit.
 
     Args:
-        kind: "exact" (a backward per output), "sampled" or "empirical" (one backward).
+        kind: "exact" (a backward per output; of a language model, which has one per text there is, sampled),
+            "sampled" or "empirical" (one backward).
         seed, number: key of the sampled targets.
 
     Raises:
@@ -50,7 +51,7 @@ def fisher(
     if kind not in KINDS:
         raise ConfigError(f"the kind of Fisher information is {kind!r}; it must be one of {', '.join(KINDS)}")
     if kind == "exact" and not objective.task.classes and objective.task.categorical:
-        raise ConfigError("the exact Fisher information sums over all texts there are; use fisher=sampled")
+        kind = "sampled"
     losses = {"exact": _every, "sampled": _sampled, "empirical": _own}[kind](objective, batch, seed, number)
     return trees.scale(sums(objective, params, batch.inputs, losses, power=2), 1 / len(batch))
 

@@ -49,6 +49,7 @@ class Recipe:
         rehearsal: passes over memory at each consolidation.
         restart: does the rehearsal begin from the initial weights?
         context: rows of the present context kept for the parts that close it.
+        language: can it learn a language model? Not where it keeps whole outputs, or differentiates twice.
         grouping: what memory's groups are: the rows' "target", or the "context" they came in.
 
     >>> Recipe(name="mine", replay=(Replay(),)).needs
@@ -72,6 +73,7 @@ class Recipe:
     restart: bool = False
     context: int = 0
     grouping: str = "target"
+    language: bool = True
 
     @cached_property
     def needs(self) -> frozenset[str]:

@@ -71,3 +71,21 @@ def test_a_base_that_changed_is_refused(tmp_path: Path) -> None:
     done = tenuto("chat", "--home", tmp_path / "home", stdin="hello\n")
     assert done.returncode == 1
     assert "have changed since this home was made" in done.stderr
+
+
+def test_its_adapter_is_exported_generation_by_generation(home: Path, tmp_path: Path) -> None:
+    for number in (1, 2):
+        done = tenuto("adapters", "export", "--home", home, "--out", tmp_path, "--name", "facts", "--json")
+        assert document(done)["name"] == f"facts@{number}", done.stderr
+    told = document(tenuto("adapters", "ls", tmp_path, "--json"))["adapters"]
+    assert [one["name"] for one in told] == ["facts@2", "facts@1"]
+    status = document(tenuto("status", "--home", home, "--json"))
+    assert (told[0]["state"], told[0]["step"]) == (status["digest"], str(status["step"]))
+    listed = tenuto("adapters", "ls", tmp_path).stdout.splitlines()
+    assert [line.split()[0] for line in listed] == ["adapter", "facts@2", "facts@1"]
+    gone = tenuto(
+        "adapters", "export", "--home", home, "--out", tmp_path, "--engine", "vllm=http://127.0.0.1:9"
+    )
+    assert gone.returncode == 1
+    assert "no engine answers" in gone.stderr
+    assert tenuto("adapters", "export", "--home", home, "--out", tmp_path, "--engine", "x").returncode == 2

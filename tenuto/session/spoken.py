@@ -14,10 +14,11 @@ from tenuto.errors import ConfigError
 from tenuto.learner import Learner
 from tenuto.models.inputs import stack
 from tenuto.models.language import LanguageModel
+from tenuto.session.openings import QUESTIONS, SENTENCES
 from tenuto.types import Batch, OnlineExample
 
 ANCHORS = 32
-"""Texts that the base writes for itself to be held to, before it learns anything."""
+"""Texts that the base writes from nothing, to be held to beside ordinary sentences and questions."""
 _NAMES = re.compile(r"smollm2|[\w.-]+/[\w.-]+")
 SETTINGS: dict[str, Any] = {
     "task": "language",
@@ -78,5 +79,12 @@ def anchor(learner: Learner) -> Learner:
 
 
 def _written(model: LanguageModel, seed: int) -> Batch:
-    rows = model.speech.written(model, ANCHORS, seed=seed) if model.speech is not None else []
+    """Texts from nothing, ordinary sentences ended, and, where it has a chat template, questions answered."""
+    speech = model.speech
+    if speech is None:
+        raise ConfigError("a model that nobody asks in words writes no anchors")
+    asked = [[("text", opening)] for opening in SENTENCES]
+    if speech.chats:
+        asked += [[("user", question)] for question in QUESTIONS]
+    rows = [*speech.written(model, ANCHORS, seed=seed), *speech.ended(model, asked)]
     return stack([OnlineExample(input=input, target=target) for input, target in rows])

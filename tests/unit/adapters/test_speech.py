@@ -9,12 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
-from tenuto import Learner, Session, SessionConfig, open_stream
+from tenuto import Learner, OnlineExample, Session, SessionConfig, open_stream
 from tenuto.errors import ConfigError, ExampleError
 from tenuto.models.language import PAD
 from tenuto.models.speech import Speech
+from tenuto.session.openings import SENTENCES
+from tenuto.session.spoken import ANCHORS
 from tests import language
+from tests.data import folder
 from tests.unit.adapters.test_language import CONFIG
 
 END = 9
@@ -153,6 +157,33 @@ def test_a_file_of_corrections_is_learned_and_said_again(tmp_path: Path) -> None
     assert not set(before) & set(told)
     with Session(tmp_path / "home", language.model(), config) as s:
         assert s.learner.digest() == digest
+
+
+def test_a_home_by_name_is_held_to_what_its_base_says(tmp_path: Path) -> None:
+    name = str(folder("stories260K"))
+    with Session(tmp_path / "home", name, {"passes": 4}) as s:
+        recipe, config = s.learner.recipe, s.learner.config
+        assert (recipe.name, config.task, config.batch_size, config.stop_loss) == (
+            "anchored",
+            "language",
+            1,
+            0.1,
+        )
+        assert recipe.anchors is not None
+        assert len(recipe.anchors) == ANCHORS + len(SENTENCES)
+        held = recipe.anchors.state()
+        model: Any = s.learner.model
+        row, target = model.speech.row([("user", "Tim has a"), ("assistant", "red hat")])
+        assert s.ingest([OnlineExample(input=row, target=target)]).accepted
+        assert s.run() == 1
+        digest = s.learner.digest()
+    with Session(tmp_path / "home") as s:
+        assert s.learner.digest() == digest
+        again = s.learner.recipe.anchors
+        assert again is not None
+        assert all(torch.equal(again.state()[name], column) for name, column in held.items())
+    with pytest.raises(ConfigError, match="was made with model"):
+        Session(tmp_path / "home", "smollm2")
 
 
 def test_a_learner_answers_while_it_is_untouched() -> None:

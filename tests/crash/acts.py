@@ -74,14 +74,21 @@ class Flush:
 
 @dataclass(frozen=True)
 class Take:
-    """Learn these rows now."""
+    """Learn these rows now; `once` where a guard may refuse them, as it would again at a second take."""
 
     ids: tuple[str, ...]
+    once: bool = False
 
     def do(self, session: Session) -> None:
         session.take(self.ids)
 
-    again = do
+    def again(self, session: Session) -> None:
+        session.run()
+        journal = session.home.journal
+        seqs = [entry.seq for id in self.ids if (entry := journal.lookup(id)) is not None]
+        asked = [order.plain()["seqs"] for order in journal.commands() if order.kind == "take"]
+        if not (self.once and seqs in asked):
+            self.do(session)
 
 
 @dataclass(frozen=True)

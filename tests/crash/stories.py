@@ -137,7 +137,7 @@ def guarded() -> Story:
             Run(),
             Audit(2),
             lawfully(400, 406),
-            Take(("r402",)),
+            Take(("r402",), once=True),
             Thaw(),
             Flush(),
         ),

@@ -14,7 +14,7 @@ from tenuto.guards import Chain
 from tenuto.memory import ReplayBuffer
 from tenuto.memory.beside import Named
 from tenuto.protocols import Guard
-from tenuto.types import KEEP, Batch, Ruling, Trace, Verdict
+from tenuto.types import Batch, Ruling, Trace
 
 
 @runtime_checkable
@@ -93,8 +93,9 @@ def spared(
         fresh, left = taken(fresh, stay), [left[row] for row in stay]
         trace = step(fresh)
         guilty += trace.verdict.principals
-    if len(left) < rows and trace.verdict is KEEP:
-        trace = trace.judged(Verdict(Ruling.KEEP, why))
+    if len(left) < rows and trace.verdict.keeps:
+        verdict = msgspec.structs.replace(trace.verdict, reason=why)
+        trace = msgspec.structs.replace(trace, verdict=verdict)
     return fresh, trace, left, guilty
 
 

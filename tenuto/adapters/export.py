@@ -11,9 +11,7 @@ The invariant: a folder `<name>@<generation>` appears whole or not at all, and i
 from __future__ import annotations
 
 import json
-import os
 import re
-import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -25,6 +23,7 @@ from safetensors.torch import save
 from torch import Tensor, nn
 
 from tenuto.errors import ConfigError, OutOfSpace
+from tenuto.folders import appearing
 from tenuto.trees import Tree
 
 RANKS = (8, 16, 32, 64)
@@ -86,7 +85,9 @@ def export(
     manifest = {"name": full, "base": base, **about, "rank": rank, "sha256": digests}
     files[MANIFEST] = json.dumps(manifest, indent=2, sort_keys=True).encode()
     try:
-        _write(target, files)
+        with appearing(target) as part:
+            for file, content in files.items():
+                (part / file).write_bytes(content)
     except OSError as error:
         raise OutOfSpace(f"{target} cannot be written: {error.strerror}") from error
     return Exported(name=full, folder=target, rank=rank, digests=digests)
@@ -155,28 +156,3 @@ def _config(base: str, rank: int, layers: list[str]) -> dict[str, Any]:
         "inference_mode": True,
         "init_lora_weights": True,
     }
-
-
-def _write(target: Path, files: Mapping[str, bytes]) -> None:
-    """A folder of files, whole and durable, or not there."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    part = target.with_name(f".{target.name}.part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    for name, content in files.items():
-        with (part / name).open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-    for folder in (part, part.parent):
-        _sync(folder)
-    part.rename(target)
-    _sync(target.parent)
-
-
-def _sync(folder: Path) -> None:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -15,6 +15,13 @@ class Verbs(click.Group):
 
     package, kind = "tenuto.cli", "verb"
 
+    @classmethod
+    def under(cls, package: str, kind: str, help: str) -> click.Command:
+        """A verb with verbs of its own, those of another folder; by itself it tells what they are."""
+        group = cls(name="", help=help, invoke_without_command=True, callback=_tell)
+        group.package, group.kind = package, kind
+        return group
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Every verb, by name."""
         return parts.names(self.package)
@@ -28,3 +35,9 @@ class Verbs(click.Group):
             raise click.UsageError(f"there is no {self.kind} {name!r}; {hint}", ctx)
         command: click.Command = importlib.import_module(f"{self.package}.{name}").command
         return command
+
+
+@click.pass_context
+def _tell(context: click.Context) -> None:
+    if context.invoked_subcommand is None:
+        click.echo(context.get_help())

@@ -11,7 +11,6 @@ from __future__ import annotations
 import fcntl
 import json
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from hashlib import file_digest
@@ -19,6 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from tenuto.errors import ConfigError, OutOfSpace
+from tenuto.folders import appearing
 from tenuto.models.bases.digest import digest
 
 if TYPE_CHECKING:
@@ -101,30 +101,12 @@ def _locked(path: Path) -> Iterator[None]:
 
 
 def _make(source: Path, folder: Path, on_progress: Callable[[int, int], None] | None) -> str:
-    """Convert beside the folder, fsync, rename; what a killed process left is removed first."""
-    part = folder.with_suffix(".part")
-    shutil.rmtree(part, ignore_errors=True)
-    part.mkdir()
-    try:
+    """Convert into a folder that appears whole; its digest."""
+    with appearing(folder, replace=True) as part:
         _convert(source, part, on_progress)
         found = digest(part)
         (part / "made.json").write_text(json.dumps({"source": source.name, "digest": found}))
-        for path in [*part.iterdir(), part]:
-            _sync(path)
-        shutil.rmtree(folder, ignore_errors=True)
-        part.rename(folder)
-        _sync(folder.parent)
-    finally:
-        shutil.rmtree(part, ignore_errors=True)
     return found
-
-
-def _sync(path: Path) -> None:
-    file = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(file)
-    finally:
-        os.close(file)
 
 
 def _convert(source: Path, folder: Path, on_progress: Callable[[int, int], None] | None) -> None:

@@ -131,7 +131,7 @@ def test_two_processes_at_once_and_one_that_died_do_no_harm(made: Path, tmp_path
     source = write(made, tmp_path / "small.gguf")
     folder, digest = converted(source, "small")
     shutil.rmtree(folder)
-    left = folder.with_suffix(".part")
+    left = folder.with_name(f".{folder.name}.part")
     left.mkdir()
     (left / "model.safetensors").write_bytes(b"half")
     both = [

@@ -7,8 +7,9 @@ bits inverted), and `PAD` fills the rest. Only the tokens of answers are learned
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -88,12 +89,22 @@ class LanguageModel(nn.Module):
         rows = rows[:, : -(-used // BUCKET) * BUCKET]
         answered = rows < 0
         ids = torch.where(answered, ~rows, rows).masked_fill(rows == PAD, 0)
-        first = int(answered.int().argmax(1).min())
-        logits: Tensor = self.base(
-            input_ids=ids, use_cache=False, logits_to_keep=ids.shape[1] - first + 1
-        ).logits
-        most = int(answered.sum(1).max())
-        order = (~answered).int().argsort(stable=True, dim=1)[:, :most]
-        places = (order - first).clamp_(min=0)[:, :, None].expand(-1, -1, logits.shape[2])
+        order = (~answered).int().argsort(stable=True, dim=1)[:, : int(answered.sum(1).max())]
+        with self._read_at((order - 1).clamp_(min=0)):
+            logits: Tensor = self.base(input_ids=ids, use_cache=False).logits
         absent = ~answered.gather(1, order)
-        return logits.gather(1, places).masked_fill(absent[:, :, None], 0.0)
+        return logits.masked_fill(absent[:, :, None], 0.0)
+
+    @contextmanager
+    def _read_at(self, places: Tensor) -> Iterator[None]:
+        """Within this, states at other places (n, l) than these do not reach the head, most of the work."""
+
+        def gather(_layer: nn.Module, states: tuple[Tensor]) -> Tensor:
+            return states[0].gather(1, places[:, :, None].expand(-1, -1, states[0].shape[2]))
+
+        base: Any = self.base
+        hook = base.get_output_embeddings().register_forward_pre_hook(gather)
+        try:
+            yield
+        finally:
+            hook.remove()

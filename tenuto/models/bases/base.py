@@ -87,12 +87,17 @@ def load(
 
 
 def _model(folder: Path, config: PretrainedConfig, dtype: Precision) -> PreTrainedModel:
-    """The module of a folder, every tensor of it out of the files, in eval mode and frozen."""
+    """The module of a folder, every tensor of it out of the files, in eval mode and frozen.
+
+    Attention in bfloat16 is spelt out on a CPU: torch's fused one takes seven times as long backward there.
+    """
     import torch
     from transformers import AutoModel, AutoModelForCausalLM
 
     loader: Any = AutoModelForCausalLM if _causal(folder, config) else AutoModel
-    options = {"add_pooling_layer": False} if _pools(loader, config) else {}
+    options: dict[str, Any] = {"add_pooling_layer": False} if _pools(loader, config) else {}
+    if dtype == "bfloat16" and not torch.cuda.is_available():
+        options["attn_implementation"] = "eager"
     model, told = loader.from_pretrained(
         folder,
         dtype=getattr(torch, dtype),

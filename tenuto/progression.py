@@ -80,6 +80,13 @@ class Progression:
         """Can the bare base answer? Where something beside the adapters is trained, it cannot."""
         return self.bank is not None and not self._beside
 
+    @property
+    def numbers(self) -> int:
+        """How many numbers were learned that answer: all adapters, and what is kept beside each."""
+        low = sum(one.numel() for one in self.bank.parameters()) if self.bank is not None else 0
+        live = [] if self._name in self._kept else [self._own()]
+        return low + sum(one.numel() for tree in (*self._kept.values(), *live) for one in tree.values())
+
     def open(self, domains: Sequence[str | None] | None, undo: list[Callable[[], None]]) -> None:
         """Begin an adapter where none learns; `undo` gains what takes that back."""
         before, bank = self._name, self.bank

@@ -11,12 +11,15 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
+from pathlib import Path
 from typing import Any, Literal
 from warnings import catch_warnings, simplefilter
 
 import torch
 from torch import Tensor, nn
 
+from tenuto.adapters.loading import read
+from tenuto.adapters.merge import merge
 from tenuto.adapters.names import check_name
 from tenuto.errors import ConfigError
 from tenuto.randomness import torch_draws
@@ -76,11 +79,12 @@ class Bank:
             found[name] = "active" if name == self.active and name not in self._frozen else resting
         return found
 
-    def add(self, name: str, *, seed: int = 0) -> None:
-        """A new adapter of the first one's shape, which changes no answer, and is in use from now on.
+    def add(self, name: str, *, seed: int = 0, rank: int | None = None) -> None:
+        """A new adapter on the first one's layers, which changes no answer, and is in use from now on.
 
         Args:
             seed: key of the draw of A.
+            rank: r, with alpha = r; None: both are the first one's.
 
         Raises:
             ConfigError: the name is out of form or taken.
@@ -90,6 +94,8 @@ class Bank:
             raise ConfigError(f"the bank has an adapter {name!r} already: choose another name")
         config = copy(self.model.peft_config[self.names[0]])
         config.inference_mode = False
+        if rank is not None:
+            config.r = config.lora_alpha = rank
         with torch_draws(seed, f"adapter:{name}", 0), catch_warnings():
             simplefilter("ignore", FutureWarning)
             self.model.add_adapter(name, config)
@@ -171,6 +177,47 @@ class Bank:
         with torch.no_grad():
             for key, tensor in tensors.items():
                 mine[key].copy_(tensor)
+
+    def load(self, folder: Path, name: str, *, base_digest: str) -> None:
+        """Add an exported adapter, frozen, as `name`; the one in use stays in use.
+
+        Args:
+            base_digest: of this bank's base.
+
+        Raises:
+            ConfigError: it was made for another base or other layers, or is not what was exported.
+        """
+        saved, active = read(folder, base_digest), self.active
+        self.add(name, rank=saved.rank)
+        self.freeze(name)
+        self.activate(active)
+        try:
+            scaled = saved.scale / self.scale(name)
+            self.put(
+                name,
+                {key: one * (scaled if key.endswith("B") else 1.0) for key, one in saved.tensors.items()},
+            )
+        except ConfigError:
+            self.remove(name)
+            raise
+
+    def merge(self, weights: Mapping[str, float], into: str, *, rank: int | None = None) -> float:
+        """Add a sum of adapters as a frozen one; the one in use stays in use.
+
+        Args:
+            weights: of each adapter, by name.
+            rank: to cut it to by SVD; None: none is cut, and it has all their ranks.
+
+        Returns:
+            The error |D - D_R| / |D| of the cut.
+        """
+        made = merge([(self.tensors(name), w * self.scale(name)) for name, w in weights.items()], rank=rank)
+        active = self.active
+        self.add(into, rank=made.rank)
+        self.freeze(into)
+        self.activate(active)
+        self.put(into, made.tensors)
+        return made.error
 
     def scale(self, name: str) -> float:
         """What B A is multiplied with: alpha / r."""

@@ -65,7 +65,7 @@ def export(
         name: the adapter's: small letters, digits, - and _.
         generation: its number; one that was written is never written again.
         base: name or path of the base that it was learned on, for whoever loads it.
-        about: more for the manifest, as the base's digest.
+        about: more for the manifest; the base's digest as `base_sha256`, without which none is read back.
         adapter: which one of a bank; None: the one in use.
 
     Raises:
@@ -73,10 +73,26 @@ def export(
             that no engine takes.
         OutOfSpace: the folder cannot be written.
     """
+    tensors = _plain(model, adapter)
+    return write(tensors, folder, name=name, generation=generation, base=base, about=about)
+
+
+def write(
+    tensors: Tree, folder: Path, *, name: str, generation: int, base: str, about: Mapping[str, Any]
+) -> Exported:
+    """Write `<layer>.lora_A.weight` (r, d_in) and `<layer>.lora_B.weight` (d_out, r) as an adapter of scale 1.
+
+    Otherwise as `export`, which see.
+    """
     check_name(name)
     if generation < 1:
         raise ConfigError(f"generation {generation} is none; they are counted from 1")
-    tensors, layers, rank = _plain(model, adapter)
+    asked = max(len(one) for key, one in tensors.items() if _SIDES[0] in key)
+    rank = next((one for one in RANKS if one >= asked), None)
+    if rank is None:
+        raise ConfigError(f"rank {asked} is more than any engine takes by default; at most {RANKS[-1]}")
+    tensors = {key: _filled(key, one, rank) for key, one in tensors.items()}
+    layers = sorted({key.split(".lora_")[0].rsplit(".", 1)[1] for key in tensors})
     full = f"{name}@{generation}"
     target = folder / full
     if target.exists():
@@ -109,8 +125,8 @@ def next_generation(folder: Path, name: str) -> int:
     return 1 + max((int(number) for number in numbers if number.isdecimal()), default=0)
 
 
-def _plain(model: nn.Module, adapter: str | None) -> tuple[Tree, list[str], int]:
-    """The adapter's tensors in PEFT's names, the layers it is on, and the rank of all of them."""
+def _plain(model: nn.Module, adapter: str | None) -> Tree:
+    """The adapter's tensors in PEFT's names, with its scale in B."""
     from peft import get_peft_model_state_dict
 
     made: Any = model
@@ -124,24 +140,21 @@ def _plain(model: nn.Module, adapter: str | None) -> tuple[Tree, list[str], int]
         raise ConfigError("an adapter with biases or whole modules of its own is not taken by every engine")
     if config.target_parameters:
         raise ConfigError("an adapter on fused experts is not taken by every engine; adapt other layers")
-    rank = next((one for one in RANKS if one >= config.r), None)
-    if rank is None:
-        raise ConfigError(f"rank {config.r} is more than any engine takes by default; at most {RANKS[-1]}")
     found: Tree = get_peft_model_state_dict(model, adapter_name=name)
     scale, tensors = config.lora_alpha / config.r, {}
     for name, tensor in found.items():
         side = next((one for one in _SIDES if f".{one}." in name), None)
         if side is None:
             raise ConfigError(f"{name} is no part of a LoRA adapter; merge it into the base first")
-        tensors[name] = _filled(tensor.detach().float() * (scale if side == "lora_B" else 1.0), side, rank)
+        tensors[name] = tensor.detach().float() * (scale if side == "lora_B" else 1.0)
     if not tensors:
         raise ConfigError("the model has no adapter to export")
-    return tensors, sorted({name.split(".lora_")[0].rsplit(".", 1)[1] for name in tensors}), rank
+    return tensors
 
 
-def _filled(tensor: Tensor, side: str, rank: int) -> Tensor:
+def _filled(key: str, tensor: Tensor, rank: int) -> Tensor:
     """A (r, d) or B (d, r) with zeros up to this rank."""
-    shape = (rank, tensor.shape[1]) if side == "lora_A" else (tensor.shape[0], rank)
+    shape = (rank, tensor.shape[1]) if _SIDES[0] in key else (tensor.shape[0], rank)
     filled = torch.zeros(shape)
     filled[: tensor.shape[0], : tensor.shape[1]] = tensor
     return filled

@@ -114,6 +114,8 @@ def _plain(model: nn.Module) -> tuple[Tree, list[str], int]:
         raise ConfigError("an adapter with DoRA, rsLoRA or patterns of ranks is not taken by every engine")
     if config.bias != "none" or config.modules_to_save:
         raise ConfigError("an adapter with biases or whole modules of its own is not taken by every engine")
+    if config.target_parameters:
+        raise ConfigError("an adapter on fused experts is not taken by every engine; adapt other layers")
     rank = next((one for one in RANKS if one >= config.r), None)
     if rank is None:
         raise ConfigError(f"rank {config.r} is more than any engine takes by default; at most {RANKS[-1]}")

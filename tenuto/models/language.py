@@ -90,10 +90,10 @@ class LanguageModel(nn.Module):
         answered = rows < 0
         ids = torch.where(answered, ~rows, rows).masked_fill(rows == PAD, 0)
         order = (~answered).int().argsort(stable=True, dim=1)[:, : int(answered.sum(1).max())]
-        with self._read_at((order - 1).clamp_(min=0)):
+        absent = ~answered.gather(1, order)[:, :, None]
+        with self._read_at((order - 1).clamp_(min=0), absent) as head:
             logits: Tensor = self.base(input_ids=ids, use_cache=False).logits
-        absent = ~answered.gather(1, order)
-        return logits.masked_fill(absent[:, :, None], 0.0)
+        return logits if head.bias is None else logits.masked_fill(absent, 0.0)
 
     def embed(self, rows: Tensor) -> Tensor:
         """What is asked in coded rows (n, t), as vectors (n, d): the mean last state of its tokens.
@@ -112,15 +112,17 @@ class LanguageModel(nn.Module):
         return (states * weight).sum(1) / weight.sum(1)
 
     @contextmanager
-    def _read_at(self, places: Tensor) -> Iterator[None]:
-        """Within this, states at other places (n, l) than these do not reach the head, most of the work."""
+    def _read_at(self, places: Tensor, absent: Tensor) -> Iterator[nn.Linear]:
+        """Within this the head, most of the work, reads states at these places (n, l), 0 where absent."""
 
         def gather(_layer: nn.Module, states: tuple[Tensor]) -> Tensor:
-            return states[0].gather(1, places[:, :, None].expand(-1, -1, states[0].shape[2]))
+            read = states[0].gather(1, places[:, :, None].expand(-1, -1, states[0].shape[2]))
+            return read.masked_fill(absent, 0.0)
 
         base: Any = self.base
-        hook = base.get_output_embeddings().register_forward_pre_hook(gather)
+        head: nn.Linear = base.get_output_embeddings()
+        hook = head.register_forward_pre_hook(gather)
         try:
-            yield
+            yield head
         finally:
             hook.remove()

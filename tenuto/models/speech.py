@@ -88,17 +88,24 @@ class Speech:
     ) -> list[tuple[NDArray[Any], list[float]]]:
         """Rows of what waits for an answer, or for an end, and what the model says to it by itself.
 
+        What is of one length is answered together, so that nothing is padded.
+
         Args:
             asked: conversations that wait for an answer, or texts, each as one message of the role "text".
             length: tokens of an answer, at most.
         """
-        rows = []
-        for messages in asked:
-            begun = self._begun(messages)
-            said = self._say(model, torch.tensor([begun]), min(length, self.length - len(begun)))[0]
-            coded = code([(begun, False), (said, True)], self.length)
-            rows.append((coded, answer(coded, self.room)))
-        return rows
+        begun = [self._begun(messages) for messages in asked]
+        told: dict[int, list[int]] = {}
+        for size in sorted({len(one) for one in begun}):
+            alike = [number for number, one in enumerate(begun) if len(one) == size]
+            ids = torch.tensor([begun[number] for number in alike])
+            told |= zip(alike, self._say(model, ids, min(length, self.length - size)), strict=True)
+        end = self._tokenizer.eos_token_id
+        rows = [
+            code([(begun[number], False), (upto(told[number], end), True)], self.length)
+            for number in range(len(begun))
+        ]
+        return [(row, answer(row, self.room)) for row in rows]
 
     def _begun(self, messages: Sequence[Message]) -> list[int]:
         if messages[0][0] == "text":
@@ -169,6 +176,16 @@ class Speech:
     def _begin(self) -> list[int]:
         first = self._tokenizer.bos_token_id
         return [] if first is None else [first]
+
+
+def upto(tokens: Sequence[int], end: int) -> list[int]:
+    """Tokens up to the first end of a sequence, which stays.
+
+    >>> upto([5, 6, 2, 2], 2)
+    [5, 6, 2]
+    """
+    found = list(tokens)
+    return found[: found.index(end) + 1] if end in found else found
 
 
 def _plain(messages: Sequence[Message]) -> list[dict[str, str]]:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from tenuto.errors import ExampleError
+from tenuto.likelihood import log_likelihood
 from tenuto.types import Label, Prediction, State
 
 ABSENT = -1
@@ -62,8 +62,9 @@ class Language:
     def losses(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean cross-entropy (n,) of each row's tokens, in nats."""
         wanted = targets[:, : outputs.shape[1]]
-        each = F.cross_entropy(outputs.transpose(1, 2), wanted, ignore_index=ABSENT, reduction="none")
-        return each.sum(1) / (wanted != ABSENT).sum(1)
+        present = wanted != ABSENT
+        found = log_likelihood(outputs, wanted.clamp(min=0)[:, :, None], present)
+        return -found[:, :, 0].sum(1) / present.sum(1)
 
     def loss(self, outputs: Tensor, targets: Tensor) -> Tensor:
         """The mean of `losses`: a long answer weighs as much as a short one."""

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tenuto.likelihood import log_likelihood
 from tenuto.protocols import Forward
 from tenuto.types import Batch
 
@@ -103,7 +104,7 @@ class Anchored:
             most = min(outputs.shape[1], which.shape[1])
             outputs, which, before = outputs[:, :most], which[:, :most], before[:, :most]
             present = draw.kept["targets"][:, :most] >= 0
-        now = outputs.float().log_softmax(-1).gather(-1, which)
+        now = log_likelihood(outputs, which, present)
         others, rest = (1 - chances.exp().sum(-1) for chances in (before, now))
         others, rest = others.clamp_min(_TINY), rest.clamp_min(_TINY)
         found = (before.exp() * (before - now)).sum(-1) + others * (others.log() - rest.log())

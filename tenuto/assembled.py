@@ -6,7 +6,8 @@ changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 
 import torch
@@ -78,10 +79,9 @@ class Assembled(Remembering):
 
         Where each context has an adapter, a row is answered by the one it belongs to.
         """
-        if self.adapters is None:
+        if self.adapters is None or self._body is None:
             return super().outputs(inputs)
-        body, rows = self.body, question(inputs, self._shape)
-        return self.adapters.infer(rows) if body else super().outputs(inputs)
+        return self.adapters.infer(question(inputs, self._shape))
 
     def route(self, inputs: Any) -> list[str | None]:
         """For rows (n, *shape) the name of the adapter they belong to; None where they are like no other.
@@ -93,7 +93,16 @@ class Assembled(Remembering):
             raise ConfigError(
                 f"method {self.recipe.name!r} has one set of weights and no router; take progressive"
             )
-        return self.adapters.route(question(inputs, self._shape)) if self._body is not None else []
+        return self.adapters.route(question(inputs, self._shape))
+
+    @contextmanager
+    def answering(self, row: Tensor) -> Iterator[None]:
+        """Inside, the adapter in use is the one that answers a row (1, *shape), or none: to generate with."""
+        if self.adapters is None:
+            yield
+            return
+        with self.adapters.using(self.adapters.asked(row)[0]):
+            yield
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change settings from the next step on. Raises ConfigError where one cannot change."""

@@ -173,20 +173,20 @@ class Progression:
 
     def infer(self, inputs: Tensor) -> Tensor:
         """Outputs (n, c) for rows (n, *shape), each by its own adapter; columns beyond its hold its least."""
-        asked = self._asked(inputs)
+        asked = self.asked(inputs)
         if len(set(asked)) == 1:
-            return self._answer(asked[0], inputs)
+            return self.answer(asked[0], inputs)
         found = []
         for name in dict.fromkeys(asked):
             rows = torch.tensor([n for n, other in enumerate(asked) if other == name])
-            found.append((rows, self._answer(name, inputs[rows])))
+            found.append((rows, self.answer(name, inputs[rows])))
         shape = [max(sizes) for sizes in zip(*(part.shape[1:] for _, part in found), strict=True)]
         outputs = found[0][1].new_zeros(len(inputs), *shape)
         for rows, part in found:
             outputs[rows.to(outputs.device)] = _filled(part, shape)
         return outputs
 
-    def _asked(self, inputs: Tensor) -> Sequence[str | None]:
+    def asked(self, inputs: Tensor) -> Sequence[str | None]:
         """Who answers each row."""
         known = self.router.names
         if not known or (len(known) == 1 and not self.falls_back):
@@ -194,7 +194,8 @@ class Progression:
         rows = self.embed(inputs)
         return self.router.route(rows) if self.falls_back else self.router.nearest(rows)
 
-    def _answer(self, name: str | None, inputs: Tensor) -> Tensor:
+    def answer(self, name: str | None, inputs: Tensor) -> Tensor:
+        """Outputs (n, c) of one adapter, or of the bare base, for rows (n, *shape)."""
         with self.using(name):
             found = self._body.infer(inputs, self._kept.get(name) if name is not None else None)
         columns = self._body.width

@@ -40,7 +40,7 @@ def command(home: Path, most: int, principal: str | None) -> int:
 
     settle()
     with Session(home) as session:
-        model, speech = voice(session)
+        voice(session)
         asked = ""
         for line in _lines():
             if line.split()[0] == CORRECT:
@@ -54,7 +54,7 @@ def command(home: Path, most: int, principal: str | None) -> int:
                     continue
             else:
                 asked = line
-            write(speech.reply(model, [("user", asked)], most=most))
+            write(replied(session, asked, most))
     return Exit.OK
 
 
@@ -70,6 +70,16 @@ def voice(session: Session) -> tuple[LanguageModel, Speech]:
             f"{session.home.path} holds no language model; make a home with tenuto learn --model smollm2"
         )
     return model, words
+
+
+def replied(session: Session, prompt: str, most: int) -> str:
+    """What a home's language model answers, of at most so many tokens; by the adapter it belongs to."""
+    import torch
+
+    model, speech = voice(session)
+    asked = [("user", prompt)]
+    with session.learner.answering(torch.tensor([speech.question(asked)])):
+        return speech.reply(model, asked, most=most)
 
 
 def corrected(session: Session, prompt: str, said: str, principal: str | None) -> str:

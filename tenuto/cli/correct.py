@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tenuto.cli.chat import MOST, corrected, voice
+from tenuto.cli.chat import MOST, corrected, replied
 from tenuto.cli.shared import options
 from tenuto.cli.shared.exits import Exit
 from tenuto.cli.shared.output import emit, facts
@@ -28,10 +28,9 @@ def command(prompt: str, answer: str, home: Path, principal: str | None, as_json
 
     settle()
     with Session(home) as session:
-        model, speech = voice(session)
-        before = speech.reply(model, [("user", prompt)], most=MOST)
+        before = replied(session, prompt, MOST)
         came = corrected(session, prompt, answer, principal)
-        now = speech.reply(model, [("user", prompt)], most=MOST)
+        now = replied(session, prompt, MOST)
         session.snapshot()
         step, digest = session.k, session.learner.digest()
     if as_json:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -46,6 +47,6 @@ def _origin(manifest: dict[str, object]) -> str:
     )
 
 
-def _print(head: tuple[str, ...], lines: list[tuple[str, ...]]) -> None:
+def _print(head: tuple[str, ...], lines: Sequence[Sequence[str]]) -> None:
     for number, text in enumerate(table(head, lines)):
         write(text, dim=number == 0)

@@ -108,6 +108,33 @@ def test_a_refused_row_begins_no_adapter() -> None:
     assert trees.digest(state) == before
 
 
+def test_a_retired_adapter_answers_no_row_and_stays_retired() -> None:
+    learner = taught(made("bank"), *CENTRES)
+    assert learner.adapters is not None
+    with pytest.raises(ConfigError, match="those are: ab, cd"):
+        learner.adapters.retire("ef")
+    asked = rows("ab", 40, seed=5).inputs
+    assert learner.route(asked).count("ab") > 30
+    learner.adapters.retire("ab")
+    resumed = made("bank")
+    resumed.load_state(learner.save_state())
+    for one in (learner, resumed):
+        assert one.adapters is not None
+        assert one.adapters.bank is not None
+        assert "ab" not in one.route(asked)
+        assert set(one.predict(asked).labels) <= set("cdef")
+        assert one.adapters.bank.status == {"ab": "retired", "cd": "frozen", "ef": "active"}
+
+
+def test_a_domain_may_be_called_as_the_first_adapter_is() -> None:
+    learner = Learner(banked(2), CONFIG, method="progressive")
+    huge = rows("ab", weights=torch.full((8,), 3e38), domains=["first"] * 8)
+    assert not learner.learn_batch(huge).verdict.keeps
+    learner.learn_batch(rows("ab", domains=["first"] * 8))
+    assert learner.adapters is not None
+    assert learner.adapters.names == ["first"]
+
+
 def test_it_refuses_to_sleep_and_others_to_route() -> None:
     with pytest.raises(ConfigError, match="do not sleep"):
         Learner(config=replace(CONFIG, sleep_updates=4), method="progressive")
@@ -182,8 +209,8 @@ def test_all_adapters_are_distilled_into_one() -> None:
     assert found.before.accuracy > 0.98
     assert found.after.accuracy > found.before.accuracy - 0.03
     assert found.before.parameters > 2 * found.after.parameters
-    with pytest.raises(ConfigError, match="has 2 outputs, its teacher 6"):
-        distil(learner, banked(2), test=asked)
+    with pytest.raises(ConfigError, match="has 9 outputs, its teacher 6"):
+        distil(learner, banked(9), test=asked)
 
 
 def test_a_language_model_with_many_adapters_is_distilled_into_one() -> None:

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tenuto import guards, methods, optimizers, trees
 from tenuto.config import OnlineLearnerConfig
@@ -19,8 +19,9 @@ from tenuto.counters import Counters
 from tenuto.errors import ConfigError, StateError
 from tenuto.methods.shared.anchors import likeliest
 from tenuto.methods.shared.objective import Composed
-from tenuto.models.inputs import tensor
+from tenuto.models.inputs import question, tensor
 from tenuto.oracle import Oracle
+from tenuto.progression import Progression
 from tenuto.recall import remember
 from tenuto.remembering import Remembering
 from tenuto.reports import OnlineLearnerStats
@@ -56,7 +57,9 @@ class Assembled(Remembering):
         self.optimizer = optimizers.make(config, optimizer)
         memory = remember(self.recipe, config)
         self.counters, self.watch = Counters(), Watch(config)
-        self.context = Context(dict(self.recipe.parts()), self.recipe.context, config.seed)
+        self.adapters = None if self.recipe.growth is None else Progression(self.recipe.growth, config)
+        adapters = {} if self.adapters is None else {"adapters": self.adapters}
+        self.context = Context({**dict(self.recipe.parts()), **adapters}, self.recipe.context, config.seed)
         self.sleep = Sleep(self.recipe, config, memory, self.context, self.counters)
         self._origin: State = {}
         super().__init__(model, config, memory)
@@ -67,6 +70,30 @@ class Assembled(Remembering):
         self._objective = Composed(self.recipe, body, self.task, self.optimizer, self.config.seed)
         self.oracle = Oracle(body, self._objective, self.memory, self.counters, self.config.seed)
         self._origin = trees.copy(body.state()) if self.recipe.restart else {}
+        if self.adapters is not None:
+            self.adapters.bind(body, self.optimizer)
+
+    def outputs(self, inputs: Any) -> Tensor:
+        """Raw outputs (n, c) for rows (n, *shape), in evaluation mode; nothing changes.
+
+        Where each context has an adapter, a row is answered by the one it belongs to.
+        """
+        if self.adapters is None:
+            return super().outputs(inputs)
+        body, rows = self.body, question(inputs, self._shape)
+        return self.adapters.infer(rows) if body else super().outputs(inputs)
+
+    def route(self, inputs: Any) -> list[str | None]:
+        """For rows (n, *shape) the name of the adapter they belong to; None where they are like no other.
+
+        Raises:
+            ConfigError: the method gives no context an adapter of its own.
+        """
+        if self.adapters is None:
+            raise ConfigError(
+                f"method {self.recipe.name!r} has one set of weights and no router; take progressive"
+            )
+        return self.adapters.route(question(inputs, self._shape)) if self._body is not None else []
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change settings from the next step on. Raises ConfigError where one cannot change."""
@@ -144,6 +171,8 @@ class Assembled(Remembering):
 
     def _take(self, state: State) -> None:
         self.configure({name: state["settings"][name] for name in CHANGEABLE})
+        if self.adapters is not None:
+            self.adapters.fit(state["parts"]["adapters"])
         self._take_form(state)
         self.optimizer.load_state(state["optimizer"])
         if self._body is not None:

@@ -6,7 +6,7 @@ draw is keyed by (seed, purpose, counter), so a saved state resumes bit for bit 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import torch
@@ -61,7 +61,7 @@ class Learner(Assembled):
         rows = check_rows(batch, self._shape)
         try:
             self._turn(batch, undo)
-            fresh = self._admit(rows, undo)
+            fresh = self._admit(rows, batch.domains, undo)
             check_room(self.memory, self.recipe, fresh, self.body)
             fresh, trace, left, guilty = spared(lambda rows: self._step(self._recall(rows)), fresh)
             if trace.verdict.keeps:
@@ -84,6 +84,8 @@ class Learner(Assembled):
         self.counters.learned(len(left), domains, trace.estimate.loss)
         names = named(self.memory, self.guard, fresh, domains)
         self.context.note(fresh, domains, names)
+        if self.adapters is not None:
+            self.adapters.note(fresh, self.task)
         slots, number = None, self.counters.consolidations
         if self.memory is not None:
             slots = keep(self.memory, self.recipe, self._objective, self.body, fresh, last, number, names)
@@ -117,11 +119,15 @@ class Learner(Assembled):
             undo.append(self.context.undo(self.counters))
             self.context.close(self.body, self._objective, self.counters)
 
-    def _admit(self, rows: Batch, undo: list[Callable[[], None]]) -> Batch:
+    def _admit(
+        self, rows: Batch, domains: Sequence[str | None] | None, undo: list[Callable[[], None]]
+    ) -> Batch:
         """The rows as they may be learned; `undo` gains what takes back all that was made for them."""
         if self._shape is None:
             undo.append(partial(self._unsettle, self._body, self.task))
             self._settle(rows)
+        if self.adapters is not None:
+            self.adapters.open(domains, undo)
         kept = (self.context if self.memory is None else self.memory).dtype
         seed, fixed = self.config.seed, self.config.head == "fixed"
         return admit(rows, self.body, self.task, self.optimizer, undo, seed=seed, fixed=fixed, kept=kept)

@@ -11,7 +11,6 @@ The invariant: a folder `<name>@<generation>` appears whole or not at all, and i
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -22,13 +21,13 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from tenuto.adapters.names import check_name
 from tenuto.errors import ConfigError, OutOfSpace
 from tenuto.folders import appearing
 from tenuto.trees import Tree
 
 RANKS = (8, 16, 32, 64)
 CONFIG, WEIGHTS, MANIFEST = "adapter_config.json", "adapter_model.safetensors", "manifest.json"
-_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _SIDES = ("lora_A", "lora_B")
 
 
@@ -50,27 +49,50 @@ class Exported:
 
 
 def export(
-    model: nn.Module, folder: Path, *, name: str, generation: int, base: str, about: Mapping[str, str]
+    model: nn.Module,
+    folder: Path,
+    *,
+    name: str,
+    generation: int,
+    base: str,
+    about: Mapping[str, str],
+    adapter: str | None = None,
 ) -> Exported:
-    """Write a model's active adapter into a new folder of `folder`.
+    """Write an adapter of a model into a new folder of `folder`.
 
     Args:
         model: a base with an adapter on it, as `adapters.lora.adapt` makes one.
         name: the adapter's: small letters, digits, - and _.
         generation: its number; one that was written is never written again.
         base: name or path of the base that it was learned on, for whoever loads it.
-        about: more for the manifest, as the base's digest.
+        about: more for the manifest; the base's digest as `base_sha256`, without which none is read back.
+        adapter: which one of a bank; None: the one in use.
 
     Raises:
         ConfigError: the name is out of form, the generation is there, or the adapter is of a kind or rank
             that no engine takes.
         OutOfSpace: the folder cannot be written.
     """
-    if not _NAME.fullmatch(name):
-        raise ConfigError(f"{name!r} is no adapter's name; use small letters, digits, - and _, at most 64")
+    tensors = _plain(model, adapter)
+    return write(tensors, folder, name=name, generation=generation, base=base, about=about)
+
+
+def write(
+    tensors: Tree, folder: Path, *, name: str, generation: int, base: str, about: Mapping[str, Any]
+) -> Exported:
+    """Write `<layer>.lora_A.weight` (r, d_in) and `<layer>.lora_B.weight` (d_out, r) as an adapter of scale 1.
+
+    Otherwise as `export`, which see.
+    """
+    check_name(name)
     if generation < 1:
         raise ConfigError(f"generation {generation} is none; they are counted from 1")
-    tensors, layers, rank = _plain(model)
+    asked = max(len(one) for key, one in tensors.items() if _SIDES[0] in key)
+    rank = next((one for one in RANKS if one >= asked), None)
+    if rank is None:
+        raise ConfigError(f"rank {asked} is more than any engine takes by default; at most {RANKS[-1]}")
+    tensors = {key: _filled(key, one, rank) for key, one in tensors.items()}
+    layers = sorted({key.split(".lora_")[0].rsplit(".", 1)[1] for key in tensors})
     full = f"{name}@{generation}"
     target = folder / full
     if target.exists():
@@ -103,35 +125,36 @@ def next_generation(folder: Path, name: str) -> int:
     return 1 + max((int(number) for number in numbers if number.isdecimal()), default=0)
 
 
-def _plain(model: nn.Module) -> tuple[Tree, list[str], int]:
-    """The adapter's tensors in PEFT's names, the layers it is on, and the rank of all of them."""
+def _plain(model: nn.Module, adapter: str | None) -> Tree:
+    """The adapter's tensors in PEFT's names, with its scale in B."""
     from peft import get_peft_model_state_dict
 
     made: Any = model
-    (active,) = made.active_adapters
-    config = made.peft_config[active]
+    name = made.active_adapters[0] if adapter is None else adapter
+    if name not in made.peft_config:
+        raise ConfigError(f"the model has no adapter {name!r}; it has: {', '.join(made.peft_config)}")
+    config = made.peft_config[name]
     if config.use_dora or config.use_rslora or config.rank_pattern or config.alpha_pattern:
         raise ConfigError("an adapter with DoRA, rsLoRA or patterns of ranks is not taken by every engine")
     if config.bias != "none" or config.modules_to_save:
         raise ConfigError("an adapter with biases or whole modules of its own is not taken by every engine")
-    rank = next((one for one in RANKS if one >= config.r), None)
-    if rank is None:
-        raise ConfigError(f"rank {config.r} is more than any engine takes by default; at most {RANKS[-1]}")
-    found: Tree = get_peft_model_state_dict(model, adapter_name=active)
+    if config.target_parameters:
+        raise ConfigError("an adapter on fused experts is not taken by every engine; adapt other layers")
+    found: Tree = get_peft_model_state_dict(model, adapter_name=name)
     scale, tensors = config.lora_alpha / config.r, {}
     for name, tensor in found.items():
         side = next((one for one in _SIDES if f".{one}." in name), None)
         if side is None:
             raise ConfigError(f"{name} is no part of a LoRA adapter; merge it into the base first")
-        tensors[name] = _filled(tensor.detach().float() * (scale if side == "lora_B" else 1.0), side, rank)
+        tensors[name] = tensor.detach().float() * (scale if side == "lora_B" else 1.0)
     if not tensors:
         raise ConfigError("the model has no adapter to export")
-    return tensors, sorted({name.split(".lora_")[0].rsplit(".", 1)[1] for name in tensors}), rank
+    return tensors
 
 
-def _filled(tensor: Tensor, side: str, rank: int) -> Tensor:
+def _filled(key: str, tensor: Tensor, rank: int) -> Tensor:
     """A (r, d) or B (d, r) with zeros up to this rank."""
-    shape = (rank, tensor.shape[1]) if side == "lora_A" else (tensor.shape[0], rank)
+    shape = (rank, tensor.shape[1]) if _SIDES[0] in key else (tensor.shape[0], rank)
     filled = torch.zeros(shape)
     filled[: tensor.shape[0], : tensor.shape[1]] = tensor
     return filled

@@ -9,10 +9,10 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from tenuto.config import Limits
-from tenuto.methods.shared.recipe import Recipe, Replay
+from tenuto.methods.shared.recipe import Growth, Recipe, Replay
 from tenuto.parts import check_options, declared, find, names
 
-__all__ = ["Recipe", "Replay", "known", "load", "options"]
+__all__ = ["Growth", "Recipe", "Replay", "known", "load", "options"]
 
 
 def known() -> list[str]:

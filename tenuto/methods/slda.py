@@ -19,8 +19,8 @@ from tenuto import trees
 from tenuto.config import Limits
 from tenuto.errors import ConfigError
 from tenuto.methods.shared.features import Source, Written, below, bias_of, settled, weight_of
-from tenuto.methods.shared.moments import Moments
 from tenuto.methods.shared.recipe import Recipe
+from tenuto.moments import Moments
 from tenuto.protocols import Objective, View
 from tenuto.trees import Tree
 from tenuto.types import Batch, Estimate, State, Trace

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from tenuto.errors import ConfigError, ExampleError, StateError
 from tenuto.models.head import Head
@@ -43,7 +44,8 @@ class Body:
                 raise ConfigError(f"{name!r} has no shape yet: run the model on a batch of rows first")
         layers = any(isinstance(m, nn.Linear) for m in module.modules())
         self.head = Head(module, head) if layers or head is not None else None
-        self.params: Tree = {n: p for n, p in module.named_parameters() if p.requires_grad}
+        self.params: Tree = {}
+        self.follow()
         if not self.params:
             raise ConfigError("the model has no trainable parameter; set requires_grad on those to learn")
         first = next(iter(self.params.values()))
@@ -115,11 +117,22 @@ class Body:
             )
         return shape[-1]
 
-    def infer(self, inputs: Tensor) -> Tensor:
-        """Outputs (n, c) in evaluation mode; the module, its buffers and all randomness are untouched."""
+    def infer(self, inputs: Tensor, weights: Tree | None = None) -> Tensor:
+        """Outputs (n, c) in evaluation mode; the module, its buffers and all randomness are untouched.
+
+        Args:
+            weights: tensors to answer with in place of the module's own of these names.
+        """
         with evaluating(self.module), torch.no_grad(), torch_draws(0, "infer", 0):
-            outputs: Tensor = self.module(self.read(inputs))
+            rows = (self.read(inputs),)
+            outputs: Tensor = functional_call(self.module, weights, rows) if weights else self.module(*rows)
         return outputs
+
+    def follow(self) -> None:
+        """Hold the parameters that are trained now, in the same dict."""
+        trained = {name: one for name, one in self.module.named_parameters() if one.requires_grad}
+        self.params.clear()
+        self.params.update(trained)
 
     def grow(self, labels: list[Label], seed: int) -> None:
         """Append an output per label."""

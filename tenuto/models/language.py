@@ -95,6 +95,22 @@ class LanguageModel(nn.Module):
             logits: Tensor = self.base(input_ids=ids, use_cache=False).logits
         return logits if head.bias is None else logits.masked_fill(absent, 0.0)
 
+    def embed(self, rows: Tensor) -> Tensor:
+        """What is asked in coded rows (n, t), as vectors (n, d): the mean last state of its tokens.
+
+        The first token is left out where there are others: its state is large and says nothing.
+        """
+        used = int((rows != PAD).sum(1).max())
+        rows = rows[:, : -(-used // BUCKET) * BUCKET]
+        asked = ((rows < 0).cumsum(1) == 0) & (rows != PAD)
+        ids = torch.where(rows < 0, ~rows, rows).masked_fill(rows == PAD, 0)
+        base: Any = self.base
+        body = getattr(base, "get_base_model", lambda: base)().base_model
+        states: Tensor = body(input_ids=ids, use_cache=False).last_hidden_state
+        asked[:, 0] &= asked.sum(1) == 1
+        weight = asked[:, :, None].to(states)
+        return (states * weight).sum(1) / weight.sum(1)
+
     @contextmanager
     def _read_at(self, places: Tensor, absent: Tensor) -> Iterator[nn.Linear]:
         """Within this the head, most of the work, reads states at these places (n, l), 0 where absent."""

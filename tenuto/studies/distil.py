@@ -2,36 +2,42 @@
 
     L = labels * CE(student, label) + weight * T^2 KL(teacher || student), T = 2
 
-over the rows that the learner remembers and any given ones, without a part that is held out. The teacher is
-asked once and stays as it is. Both are measured alike, on the rows held out: the student never saw any such
-input, but where they come out of memory the teacher did, and `Distilled.seen` says so.
+over the rows that the learner remembers and any given ones, without a part that is held out. The student is a
+multilayer perceptron, or any module, as one adapter where the teacher has many and a router. Of a language
+model's answers the 20 likeliest tokens at each place are kept, at T = 1. The teacher is asked once and stays
+as it is. Both are measured alike, on the rows held out: the student never saw any such input, but where they
+come out of memory the teacher did, and `Distilled.seen` says so.
 """
 
 from __future__ import annotations
 
 import json
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from safetensors.torch import save
-from torch import Tensor
+from torch import Tensor, nn
 
 from tenuto import models, optimizers, trees
-from tenuto.admission import check_rows
 from tenuto.config import Limits, OnlineLearnerConfig, check
-from tenuto.errors import ConfigError, ExampleError, NothingLearned
+from tenuto.errors import ConfigError, NothingLearned
 from tenuto.learner import Learner
-from tenuto.methods.shared.terms import Distillation, Supervised
+from tenuto.methods.shared.anchors import likeliest
+from tenuto.methods.shared.terms import Anchored, Distillation, Supervised
 from tenuto.predictor import Predictor
 from tenuto.protocols import Forward, Term
 from tenuto.randomness import permutation, torch_draws
-from tenuto.types import Batch
+from tenuto.studies.pool import split, taken
+from tenuto.trees import Tree
+from tenuto.types import Batch, Draw
 
-HELD_OUT = 5
-"""One row of so many is held out where no rows to test on are given."""
 TOGETHER = 1024
 """Rows that a model is asked at once."""
+WORDS = 4
+"""Rows that a language model is asked at once: each token's answer is as wide as the vocabulary."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -39,7 +45,7 @@ class Measured:
     """A model's size, and how it answers the rows held out.
 
     Args:
-        parameters: trainable numbers.
+        parameters: numbers that were learned; of a learner with an adapter for each context, all of theirs.
         bytes: length of its `.safetensors` file.
         accuracy: share of rows answered right; None under regression.
         squared_error: mean over rows and outputs; None under classification.
@@ -79,7 +85,7 @@ class Distilled:
 
 def distil(
     teacher: Learner,
-    hidden: tuple[int, ...],
+    into: tuple[int, ...] | nn.Module,
     *,
     rows: Batch | None = None,
     test: Batch | None = None,
@@ -91,9 +97,11 @@ def distil(
     batch_size: int = 32,
     seed: int = 0,
 ) -> Distilled:
-    """Teach a multilayer perceptron with these widths what a learner answers; the learner is only asked.
+    """Teach a smaller model what a learner answers; the learner is only asked.
 
     Args:
+        into: hidden widths of a multilayer perceptron, or a module that reads the same rows and has an output
+            for each of the learner's; it is taught in place.
         rows: labelled rows (n, *shape) to learn from beside the remembered ones.
         test: labelled rows to measure on; None: one of five of all rows is held out.
         epochs: passes over the rows, each in an order of its own.
@@ -125,44 +133,62 @@ def distil(
     check("temperature", temperature, float, Limits(low=1e-3))
     if teacher.shape is None:
         raise NothingLearned("there is nothing to distil yet: the learner has seen no row")
-    pool, asked = _split(teacher, rows, test, seed)
+    pool, asked = split(teacher, rows, test, seed)
     config = OnlineLearnerConfig(
         seed=seed,
         task=teacher.config.task,
         classes=tuple(teacher.task.classes) or None,
         head="fixed",
-        hidden=hidden,
+        hidden=(64,) if isinstance(into, nn.Module) else into,
         optimizer="adamw",
         learning_rate=learning_rate,
         batch_size=batch_size,
     )
     columns = len(config.classes or ()) or pool.targets.shape[1]
-    shape = tuple(pool.inputs.shape[1:])
-    with torch_draws(seed, "distil", 0):
-        module = models.default(shape, hidden, columns)
-    student = Predictor(module, config)
-    module.standardize(student.body.read(pool.inputs).flatten(1))
-    module.standardize.eval()
+    student = _student(into, pool, config, columns)
     _teach(
         student,
-        _asked(teacher, pool.inputs, columns),
+        _answers(teacher, pool, columns),
         pool,
-        (Supervised(weight=labels), Distillation(weight, temperature)),
+        (Supervised(weight=labels), Distillation(weight, temperature), Anchored("teacher", weight)),
         epochs,
     )
-    file = packed(student, shape=shape, model=f"mlp:{'-'.join(map(str, hidden))}")
-    mine, theirs = _asked(student, asked.inputs, columns), _asked(teacher, asked.inputs, columns)
-    whole = packed(teacher, shape=shape, model="teacher")
+    shape = tuple(pool.inputs.shape[1:])
+    kind = type(into).__qualname__ if isinstance(into, nn.Module) else f"mlp:{'-'.join(map(str, into))}"
+    file, whole = packed(student, shape=shape, model=kind), packed(teacher, shape=shape, model="teacher")
+    before, theirs = _measured(teacher, asked, columns, len(whole))
+    after, mine = _measured(student, asked, columns, len(file))
+    alike = sum(one == other for one, other in zip(mine, theirs, strict=True)) / len(mine)
     return Distilled(
         student=student,
         file=file,
-        before=_measured(teacher, theirs, asked.targets, len(whole)),
-        after=_measured(student, mine, asked.targets, len(file)),
-        agreement=float((mine.argmax(1) == theirs.argmax(1)).double().mean()) if config.classes else None,
+        before=before,
+        after=after,
+        agreement=alike if teacher.task.categorical else None,
         rows=len(pool),
         held=len(asked),
         seen=test is None,
     )
+
+
+def _student(
+    into: tuple[int, ...] | nn.Module, pool: Batch, config: OnlineLearnerConfig, columns: int
+) -> Predictor:
+    """The model to teach. Raises ConfigError where it has not an output for each of the teacher's."""
+    if isinstance(into, nn.Module):
+        student = Predictor(into, config)
+        student.body.check(pool.inputs[:2])
+        if config.task != "language" and student.body.columns != columns:
+            raise ConfigError(
+                f"the student has {student.body.columns} outputs, its teacher {columns}: give it as many"
+            )
+        return student
+    with torch_draws(config.seed, "distil", 0):
+        module = models.default(tuple(pool.inputs.shape[1:]), into, columns)
+    student = Predictor(module, config)
+    module.standardize(student.body.read(pool.inputs).flatten(1))
+    module.standardize.eval()
+    return student
 
 
 def packed(predictor: Predictor, *, shape: tuple[int, ...], model: str) -> bytes:
@@ -184,95 +210,75 @@ def packed(predictor: Predictor, *, shape: tuple[int, ...], model: str) -> bytes
     return data
 
 
-def _split(teacher: Learner, rows: Batch | None, test: Batch | None, seed: int) -> tuple[Batch, Batch]:
-    """The rows to learn, and those held out."""
-    given = [] if rows is None else [_told(teacher, rows)]
-    if teacher.memory is not None and len(teacher.memory):
-        columns = teacher.memory.table.get(torch.arange(len(teacher.memory)))
-        given.append(Batch(columns["inputs"], columns["targets"], columns.get("weights")))
-    if not given:
-        raise ConfigError(f"method {teacher.recipe.name!r} remembers no rows: give some to distil from")
-    weights = [torch.ones(len(part)) if part.weights is None else part.weights for part in given]
-    pool = Batch(
-        torch.cat([part.inputs for part in given]),
-        torch.cat([part.targets for part in given]),
-        None if all(part.weights is None for part in given) else torch.cat(weights),
-    )
-    if test is not None:
-        asked = _told(teacher, test)
-        return _apart(pool, asked), asked
-    if len(pool) < HELD_OUT:
-        raise ConfigError(f"there are {len(pool)} rows to distil from; to hold one out takes {HELD_OUT}")
-    order = torch.from_numpy(permutation(seed, "distil:held", len(pool)))
-    cut = len(pool) // HELD_OUT
-    asked = _taken(pool, order[:cut])
-    return _apart(_taken(pool, order[cut:]), asked), asked
+def _asked(predictor: Predictor, rows: Batch, columns: int) -> Iterator[tuple[Tensor, Tensor]]:
+    """Outputs (k, columns) in evaluation mode on the CPU, and targets (k,), some rows at a time."""
+    together = WORDS if predictor.config.task == "language" else TOGETHER
+    for inputs, targets in zip(
+        torch.split(rows.inputs, together), torch.split(rows.targets, together), strict=True
+    ):
+        outputs = predictor.outputs(inputs).cpu().float()
+        yield (outputs[:, :columns] if outputs.dim() == 2 else outputs), targets
 
 
-def _apart(pool: Batch, asked: Batch) -> Batch:
-    """The rows whose inputs are not held out: a row that is remembered and given comes twice."""
-    barred = set(_contents(asked.inputs))
-    kept = [i for i, content in enumerate(_contents(pool.inputs)) if content not in barred]
-    if not kept:
-        raise ConfigError("every row to distil from is held out: give others to learn from, or to test on")
-    return _taken(pool, torch.tensor(kept))
+def _answers(teacher: Learner, rows: Batch, columns: int) -> Tree:
+    """What is kept of the teacher's outputs: all of them, or of sequences the likeliest tokens."""
+    asked = (outputs for outputs, _ in _asked(teacher, rows, columns))
+    if teacher.config.task != "language":
+        return {"outputs": torch.cat(list(asked))}
+    found = [likeliest(outputs, rows.targets.shape[1]) for outputs in asked]
+    which, chances = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return {"likeliest": which, "chances": chances, "targets": rows.targets}
 
 
-def _contents(inputs: Tensor) -> list[bytes]:
-    rows = inputs.cpu().contiguous().flatten(1).view(torch.uint8)
-    return [row.tobytes() for row in rows.numpy()]
-
-
-def _told(teacher: Learner, rows: Batch) -> Batch:
-    """Given rows as the teacher's memory would keep them."""
-    body, memory = teacher.body, teacher.memory
-    checked = check_rows(rows, teacher.shape)
-    inputs = body.settle(checked.inputs, None if memory is None else memory.dtype)
-    if inputs.is_floating_point() and not trees.squarable(inputs):
-        raise ExampleError("a row to distil from holds NaN, infinity or a number too large")
-    targets = teacher.task.encode(checked.targets)
-    if targets is None:
-        known = ", ".join(map(repr, teacher.task.classes[:5]))
-        raise ExampleError(f"a row is of a class that the learner does not know; it knows {known}, ...")
-    return Batch(inputs, targets, checked.weights)
-
-
-def _taken(batch: Batch, which: Tensor) -> Batch:
-    weights = None if batch.weights is None else batch.weights[which]
-    return Batch(batch.inputs[which], batch.targets[which], weights)
-
-
-def _asked(predictor: Predictor, inputs: Tensor, columns: int) -> Tensor:
-    """Outputs (n, columns) in evaluation mode, on the CPU."""
-    found = [predictor.body.infer(part)[:, :columns].cpu() for part in torch.split(inputs, TOGETHER)]
-    return torch.cat(found).float()
-
-
-def _teach(student: Predictor, answers: Tensor, pool: Batch, terms: tuple[Term, ...], epochs: int) -> None:
-    """Epochs of AdamW over the rows, with the teacher's outputs (n, c) for them."""
+def _teach(student: Predictor, answers: Tree, pool: Batch, terms: tuple[Term, ...], epochs: int) -> None:
+    """Epochs of AdamW over the rows, with what is kept of the teacher's outputs for them."""
     body, config = student.body, student.config
     optimizer = optimizers.make(config)
-    parts = math.ceil(len(pool) / config.batch_size)
+    parts, step = math.ceil(len(pool) / config.batch_size), 0
     for epoch in range(epochs):
         order = torch.from_numpy(permutation(config.seed, f"distil:{epoch}", len(pool)))
-        for number, which in enumerate(order.tensor_split(parts)):
-            progress = (epoch * parts + number) / (epochs * parts)
-            optimizer.learning_rate = config.learning_rate * (1 + math.cos(math.pi * progress)) / 2
-            rows = _taken(pool, which)
-            outputs = body.module(body.read(rows.inputs))
-            forward = Forward(rows, outputs, student.task, answers[which])
+        for which in order.tensor_split(parts):
+            optimizer.learning_rate = (
+                config.learning_rate * (1 + math.cos(math.pi * step / (epochs * parts))) / 2
+            )
+            with torch_draws(config.seed, "distil:forward", step):
+                forward = _forward(
+                    student, taken(pool, which), {name: one[which] for name, one in answers.items()}
+                )
             losses = [loss for term in terms if (loss := term(forward)) is not None]
             grads = torch.autograd.grad(torch.stack(losses).sum(), list(body.params.values()))
             update = optimizer.propose(body.params, dict(zip(body.params, grads, strict=True)))
             with torch.no_grad():
                 optimizer.commit(body.params, update)
+            step += 1
 
 
-def _measured(predictor: Predictor, outputs: Tensor, targets: Tensor, size: int) -> Measured:
-    right = predictor.task.right(outputs, targets)
-    return Measured(
-        parameters=sum(parameter.numel() for parameter in predictor.body.params.values()),
-        bytes=size,
-        accuracy=None if right is None else sum(right) / len(right),
-        squared_error=float((outputs - targets).square().mean()) if right is None else None,
+def _forward(student: Predictor, rows: Batch, answers: Tree) -> Forward:
+    """The student's outputs beside the teacher's: whole ones, or the likeliest tokens as a draw."""
+    outputs = student.body.module(student.body.read(rows.inputs))
+    if "outputs" in answers:
+        return Forward(rows, outputs, student.task, answers["outputs"])
+    draw = Draw(slice(0, len(rows)), torch.arange(len(rows)), answers)
+    return Forward(
+        Batch(rows.inputs, rows.targets, rows.weights, draws={"teacher": draw}), outputs, student.task
     )
+
+
+def _measured(predictor: Predictor, asked: Batch, columns: int, size: int) -> tuple[Measured, list[Any]]:
+    """How a model answers, in figures, and its answers themselves."""
+    right, labels, squares = 0, [], 0.0
+    for outputs, targets in _asked(predictor, asked, columns):
+        told = predictor.task.right(outputs, targets)
+        right += sum(told or ())
+        labels += predictor.task.answer(outputs).labels
+        squares += float((outputs - targets).square().sum()) if told is None else 0.0
+    numbers = sum(parameter.numel() for parameter in predictor.body.params.values())
+    if isinstance(predictor, Learner) and predictor.adapters is not None:
+        numbers = predictor.adapters.numbers
+    answers = predictor.config.task != "regression"
+    return Measured(
+        parameters=numbers,
+        bytes=size,
+        accuracy=right / len(asked) if answers else None,
+        squared_error=None if answers else squares / asked.targets.numel(),
+    ), labels

@@ -353,14 +353,15 @@ def strange_states(donor: Learner) -> list[tuple[str, Any]]:
 def memory_is_bounded(make: Make, count: int) -> None:
     """After `count` rows memory, state and step are no larger than after half of them.
 
-    A memory that is grouped by context sees more contexts than it has rows.
+    A memory that is grouped by context sees more contexts than it has rows, and a method that gives each one
+    an adapter more than it may have.
     """
     learner = make(0)
     steps, batch = count // 20, 20
     widths, sizes = [], []
     for step in range(steps):
         trace = learner.learn_batch(rows("abcde" * (batch // 5), seed=step))
-        if learner.recipe.grouping == "context" and step % 2:
+        if (learner.recipe.grouping == "context" or learner.recipe.growth) and step % 2:
             learner.consolidate()
         if step in (steps // 4, steps // 2 - 1, steps - 1):
             learner.consolidate()

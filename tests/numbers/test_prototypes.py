@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tenuto import Batch, Learner, OnlineLearnerConfig
 from tenuto.errors import ConfigError
 from tenuto.methods.scr import contrast
-from tenuto.methods.shared.moments import Moments
+from tenuto.moments import Moments
 from tests.contract.walks import OPTIMIZERS
 
 

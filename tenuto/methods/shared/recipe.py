@@ -30,6 +30,24 @@ class Replay:
     rows: int | None = None
 
 
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Growth:
+    """A new adapter for each context, and a router between them.
+
+    Args:
+        most: adapters; with so many the last one goes on learning.
+        wrong: share of known rows that the router may take for strangers.
+        shrinkage: of the router's covariance towards the identity.
+
+    >>> Growth(most=8, wrong=0.05, shrinkage=0.3).most
+    8
+    """
+
+    most: int
+    wrong: float
+    shrinkage: float
+
+
 @dataclass(frozen=True, kw_only=True)
 class Recipe:
     """The parts of a method, in the order of the step.
@@ -50,6 +68,7 @@ class Recipe:
         restart: does the rehearsal begin from the initial weights?
         context: rows of the present context kept for the parts that close it.
         language: can it learn a language model? Not where it keeps whole outputs, or differentiates twice.
+        growth: does each context get an adapter of its own?
         grouping: what memory's groups are: the rows' "target", or the "context" they came in.
 
     >>> Recipe(name="mine", replay=(Replay(),)).needs
@@ -72,6 +91,7 @@ class Recipe:
     rehearsal: int = 0
     restart: bool = False
     context: int = 0
+    growth: Growth | None = None
     grouping: str = "target"
     language: bool = True
 

@@ -56,7 +56,9 @@ class Moments(Struct, frozen=True, eq=False):
         total = counts + new
         share = new / total.clamp(min=1e-300)
         apart, gap = x - mine[codes], mine - means
-        scatter = self.scatter + apart.T @ (apart * w[:, None]) + gap.T @ (gap * (counts * share)[:, None])
+        here = new > 0
+        moved, by = gap[here], (counts * share)[here]
+        scatter = self.scatter + apart.T @ (apart * w[:, None]) + moved.T @ (moved * by[:, None])
         return Moments(total, means + gap * share[:, None], scatter)
 
     def state(self) -> State:

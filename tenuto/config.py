@@ -73,6 +73,7 @@ class _Settings:
 
 
 TASKS = ("classification", "regression", "language")
+PRECISIONS = ("float32", "bfloat16")
 READINGS = ("error", "loss", "uncertainty", "inputs")
 ANSWERS = ("consolidate", "renew", "passes", "replay")
 
@@ -156,6 +157,9 @@ class OnlineLearnerConfig(_Settings):
         ("consolidate",), "what is done about a report: nothing, or several", choices=ANSWERS
     )
     drift_steps: int = _setting(100, "how long more passes or replay answer a report", low=1, unit="steps")
+    precision: str = _setting(
+        "float32", "what a language model's frozen base is held in; adapters are float32", choices=PRECISIONS
+    )
     device: str = _setting("cpu", "where the model lives")
 
     def __post_init__(self) -> None:

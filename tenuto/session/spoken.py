@@ -58,7 +58,7 @@ def load(name: str, config: OnlineLearnerConfig, digest: str | None) -> tuple[La
     from tenuto.models import bases
     from tenuto.models.speech import Speech
 
-    base = bases.load(name)
+    base = bases.load(name, dtype=config.precision)
     if digest is not None and base.digest != digest:
         raise ConfigError(
             f"the weights of {name} have changed since this home was made: its adapter was learned on others "

@@ -7,7 +7,7 @@ changes nothing.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -32,8 +32,18 @@ from tenuto.watch import Watch
 FORMAT = 1
 TOGETHER = 4
 """Anchors that are answered at once: each token's answer is as wide as the vocabulary."""
-CHANGEABLE = ("learning_rate", "replay_ratio", "passes")
+CHANGEABLE = ("learning_rate", "replay_ratio", "passes", "protection")
 """Settings that may change while a learner lives; they are part of its state."""
+LATER = {"protection": 1.0}
+"""Those of them that states of earlier releases lack: left out where they are as they were then."""
+
+
+@runtime_checkable
+class Protecting(Protocol):
+    """A part that holds earlier knowledge with a strength."""
+
+    def protect(self, factor: float) -> None:
+        """Hold it with so many times the strength that was asked for."""
 
 
 class Assembled(Remembering):
@@ -62,7 +72,9 @@ class Assembled(Remembering):
         self.context = Context({**dict(self.recipe.parts()), **adapters}, self.recipe.context, config.seed)
         self.sleep = Sleep(self.recipe, config, memory, self.context, self.counters)
         self._origin: State = {}
+        self._pace = 1.0
         super().__init__(model, config, memory)
+        self._protect()
 
     def _adopt(self, module: nn.Module) -> None:
         super()._adopt(module)
@@ -103,6 +115,14 @@ class Assembled(Remembering):
         before, self.config = self.config, self.config.but(changes)
         if self.config.learning_rate != before.learning_rate:
             self.optimizer.learning_rate = self.config.learning_rate
+        if self.config.protection != before.protection:
+            self._protect()
+
+    def _protect(self) -> None:
+        """Tell what protects earlier knowledge how much of its strength acts."""
+        for part in (*self.recipe.terms, *self.recipe.penalties):
+            if isinstance(part, Protecting):
+                part.protect(self.config.protection)
 
     def anchor(self, rows: Batch) -> None:
         """Hold the answers to these rows to what they are now; before anything was learned.
@@ -170,7 +190,7 @@ class Assembled(Remembering):
             raise StateError(f"the state does not fit this learner, which is as it was: {error}") from error
 
     def _take(self, state: State) -> None:
-        self.configure({name: state["settings"][name] for name in CHANGEABLE})
+        self.configure({name: {**LATER, **state["settings"]}[name] for name in CHANGEABLE})
         if self.adapters is not None:
             self.adapters.fit(state["parts"]["adapters"])
         self._take_form(state)
@@ -196,7 +216,7 @@ class Assembled(Remembering):
             "memory": None if self.memory is None else self.memory.state(),
             "parts": self.context.state(),
             "counters": self.counters.state(),
-            "settings": {name: getattr(self.config, name) for name in CHANGEABLE},
+            "settings": {n: v for n in CHANGEABLE if (v := getattr(self.config, n)) != LATER.get(n)},
             **({"origin": dict(self._origin) if self._body else {}} if self.recipe.restart else {}),
             **({"watch": watched} if (watched := self.watch.state()) else {}),
         }

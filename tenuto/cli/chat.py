@@ -13,6 +13,7 @@ from tenuto.cli.shared import options
 from tenuto.cli.shared.exits import Exit
 from tenuto.cli.shared.output import complain, write
 from tenuto.errors import ConfigError, TenutoError
+from tenuto.store import survey
 
 if TYPE_CHECKING:
     from tenuto.models.language import LanguageModel
@@ -89,8 +90,12 @@ def corrected(session: Session, prompt: str, said: str, principal: str | None) -
     if not receipt.accepted:
         return f"not taken: {session.home.journal.quarantined(id=name)[-1].reason}"
     session.take([name])
-    made = session.learner.steps - before
-    return f"learned as {name} in {made} updates" if made else f"{name} waits: {session.frozen or 'refused'}"
+    if made := session.learner.steps - before:
+        return f"learned as {name} in {made} updates"
+    if session.frozen or not survey.lies_aside(session.home, name):
+        return f"{name} waits: {session.frozen or 'refused'}"
+    why = survey.aside(session.home, 1)[0].reason.removeprefix("hold: ")
+    return f"{name} is not learned: {why}; approve or reject it with tenuto review"
 
 
 def _lines() -> Iterator[str]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from tenuto.errors import ConfigError, ExampleError
-from tenuto.models.language import LanguageModel, answer, code
+from tenuto.models.language import PAD, LanguageModel, answer, code
 from tenuto.modes import evaluating
 from tenuto.randomness import torch_draws
 
@@ -79,9 +79,35 @@ class Speech:
         told: str = self._tokenizer.decode(tokens[:said], skip_special_tokens=True)
         return told.strip()
 
+    def said(self, row: NDArray[Any]) -> tuple[str, str]:
+        """What a row asks before its last answer, and that answer; both empty of a text."""
+        tokens = row[row != PAD].tolist()
+        begun = next((n for n in range(len(tokens), 0, -1) if tokens[n - 1] >= 0), 0)
+        if begun < 2:
+            return "", ""
+        asked = [~token if token < 0 else token for token in tokens[:begun]]
+        told: str = self._tokenizer.decode(asked, skip_special_tokens=True)
+        return told, self.text([~token for token in tokens[begun:]])
+
     def reply(self, model: LanguageModel, messages: Sequence[Message], *, most: int = 64) -> str:
         """The likeliest answer, token by token, of at most `most`; nothing changes."""
         return self.text(self._say(model, torch.tensor([self.question(messages)]), most)[0])
+
+    def drawn(
+        self,
+        model: LanguageModel,
+        messages: Sequence[Message],
+        count: int,
+        *,
+        key: tuple[int, int],
+        most: int = 64,
+        temperature: float = 0.7,
+    ) -> list[str]:
+        """So many answers, drawn from the model's own distribution under a key of seed and number."""
+        ids = torch.tensor([self.question(messages)]).expand(count, -1)
+        with torch_draws(key[0], "drawn", key[1]):
+            drawn = {"do_sample": True, "top_k": 0, "top_p": 1.0, "temperature": temperature}
+            return [self.text(tokens) for tokens in self._say(model, ids, most, **drawn)]
 
     def ended(
         self, model: LanguageModel, asked: Sequence[Sequence[Message]], *, length: int = 24

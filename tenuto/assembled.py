@@ -6,7 +6,8 @@ changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -107,6 +108,20 @@ class Assembled(Remembering):
             )
         return self.adapters.route(question(inputs, self._shape)) if self._body is not None else []
 
+    @contextmanager
+    def answering(self, row: Any) -> Iterator[str | None]:
+        """Inside, the model answers as it is to answer this row (*shape): with this adapter, or bare.
+
+        For what asks the model itself, as a generator of text does; where there is no router, all is as ever.
+        """
+        adapters = self.adapters
+        if adapters is None or not adapters.router.names:
+            yield None
+            return
+        (name,) = self.route(tensor(row)[None])
+        with adapters.using(name):
+            yield name
+
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change settings from the next step on. Raises ConfigError where one cannot change."""
         for name in changes:
@@ -143,6 +158,8 @@ class Assembled(Remembering):
         found = [likeliest(body.infer(part), room) for part in torch.split(inputs, TOGETHER)]
         which, chances = (torch.cat(parts) for parts in zip(*found, strict=True))
         anchors.hold(inputs, targets, which, chances)
+        if self.adapters is not None:
+            self.adapters.set_apart(inputs)
 
     @property
     def steps(self) -> int:

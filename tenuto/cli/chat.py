@@ -38,10 +38,11 @@ def command(home: Path, most: int, principal: str | None) -> int:
     """
     from tenuto.cli.shared.learning import settle
     from tenuto.session import Session
+    from tenuto.session.spoken import reply
 
     settle()
     with Session(home) as session:
-        model, speech = voice(session)
+        voice(session)
         asked = ""
         for line in _lines():
             if line.split()[0] == CORRECT:
@@ -55,7 +56,7 @@ def command(home: Path, most: int, principal: str | None) -> int:
                     continue
             else:
                 asked = line
-            write(speech.reply(model, [("user", asked)], most=most))
+            write(reply(session.learner, [("user", asked)], most=most))
     return Exit.OK
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
@@ -71,6 +72,28 @@ class Speech:
         if self._tokenizer.chat_template:
             return self._base.encode(_plain(messages), reply=True)
         return [*self._begin(), *(token for message in messages for token in self._tokens(message[1]))]
+
+    def asking(self, messages: Sequence[Message]) -> NDArray[Any]:
+        """A row (length,) of what waits for an answer, its last tokens where it is longer."""
+        tokens = self._begun(messages)[-self.length :]
+        row = np.full(self.length, PAD, dtype=np.int32)
+        row[: len(tokens)] = tokens
+        return row
+
+    def asked(self, tokens: Sequence[int]) -> list[int]:
+        """The tokens of what is asked last in a row, without the template's own; of a text, all of it."""
+        places = [n for n, token in enumerate(tokens) if token < 0]
+        ends = [n for n in places if n - 1 not in places]
+        start = 0 if len(ends) < 2 else 1 + max(n for n in places if n < ends[-1])
+        prompt = list(tokens[start : ends[-1] if ends else len(tokens)])
+        frame = self.question([("user", "")]) if self.chats else self._begin()
+        prompt = prompt[_alike(prompt, frame) :]
+        behind = _alike(prompt[::-1], frame[::-1]) if self.chats else 0
+        said = self._tokenizer.decode(prompt[: len(prompt) - behind], skip_special_tokens=True).strip()
+        if not said:
+            whole = [token if token >= 0 else ~token for token in tokens]
+            said = self._tokenizer.decode(whole, skip_special_tokens=True).strip()
+        return self._tokens(f" {said}") or [self._start()]
 
     def text(self, tokens: Sequence[int]) -> str:
         """What an answer's tokens say, up to its end."""
@@ -202,6 +225,12 @@ class Speech:
     def _begin(self) -> list[int]:
         first = self._tokenizer.bos_token_id
         return [] if first is None else [first]
+
+
+def _alike(tokens: Sequence[int], others: Sequence[int]) -> int:
+    """How many tokens two rows have in common before they first differ."""
+    pairs = enumerate(zip(tokens, others, strict=False))
+    return next((n for n, (one, other) in pairs if one != other), min(len(tokens), len(others)))
 
 
 def upto(tokens: Sequence[int], end: int) -> list[int]:

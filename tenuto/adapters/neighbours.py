@@ -69,10 +69,10 @@ class Neighbours:
 
     def nearest(self, rows: Tensor, without: Collection[str] = ()) -> list[str]:
         """For rows (n, d) the adapter of the learned row most like it, of those that are not left out."""
-        barred = torch.tensor([owner in without for owner in self._owners])
+        barred, alike = torch.tensor([owner in without for owner in self._owners]), self._alike(rows)
         if bool(barred.all()):
             raise ConfigError("every adapter that learned rows is retired: there is none to answer")
-        best = self._alike(rows).masked_fill(barred, -torch.inf).argmax(1)
+        best = alike.masked_fill(barred, -torch.inf).argmax(1)
         return [self._owners[row] for row in best.tolist()]
 
     def strange(self, rows: Tensor) -> Tensor:

@@ -100,7 +100,7 @@ class Voice:
                 mine.copy_(one)
 
     def known(self, said: Sequence[str]) -> dict[str, float]:
-        """Of the known facts the share still right, and of all answers those that are word for word the same."""
+        """Of the known facts the share still right, and of all answers that of those that are the same."""
         kept = sum(begins(said[n], self.probe[n][1]) for n in self.right) / len(self.right)
         return {"kept": kept, "same": sum(map(str.__eq__, said, self.before)) / len(said)}
 
@@ -143,7 +143,7 @@ def teach(job: Job, voice: Voice, tell: Tell) -> dict[str, Any]:
 
 
 def _ask(voice: Voice, learner: Learner, facts: int) -> dict[str, Any]:
-    """Ask the facts, in their own and in other words, and the probe; also through the router, if there is one."""
+    """Ask the facts, in their own and in other words, and the probe; through a router too, if there is one."""
     voice.take(learner)
     taught = FACTS[:facts]
     asked: dict[str, list[list[Message]]] = {

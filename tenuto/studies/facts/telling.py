@@ -1,4 +1,4 @@
-"""What the runs gave: a line per method, and a page with the facts recalled and the known ones kept on the way."""
+"""What the runs gave: a line per method, and a page with facts recalled and known ones kept on the way."""
 
 from __future__ import annotations
 

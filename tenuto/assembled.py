@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
@@ -33,8 +33,18 @@ from tenuto.watch import Watch
 FORMAT = 1
 TOGETHER = 4
 """Anchors that are answered at once: each token's answer is as wide as the vocabulary."""
-CHANGEABLE = ("learning_rate", "replay_ratio", "passes")
+CHANGEABLE = ("learning_rate", "replay_ratio", "passes", "protection")
 """Settings that may change while a learner lives; they are part of its state."""
+LATER = {"protection": 1.0}
+"""Those of them that states of earlier releases lack: left out where they are as they were then."""
+
+
+@runtime_checkable
+class Protecting(Protocol):
+    """A part that holds earlier knowledge with a strength."""
+
+    def protect(self, factor: float) -> None:
+        """Hold it with so many times the strength that was asked for."""
 
 
 class Assembled(Remembering):
@@ -63,7 +73,9 @@ class Assembled(Remembering):
         self.context = Context({**dict(self.recipe.parts()), **adapters}, self.recipe.context, config.seed)
         self.sleep = Sleep(self.recipe, config, memory, self.context, self.counters)
         self._origin: State = {}
+        self._pace = 1.0
         super().__init__(model, config, memory)
+        self._protect()
 
     def _adopt(self, module: nn.Module) -> None:
         super()._adopt(module)
@@ -96,13 +108,18 @@ class Assembled(Remembering):
         return self.adapters.route(question(inputs, self._shape))
 
     @contextmanager
-    def answering(self, row: Tensor) -> Iterator[None]:
-        """Inside, the adapter in use is the one that answers a row (1, *shape), or none: to generate with."""
-        if self.adapters is None:
-            yield
+    def answering(self, row: Any) -> Iterator[str | None]:
+        """Inside, the model answers as it is to answer this row (*shape): with this adapter, or bare.
+
+        For what asks the model itself, as a generator of text does; where there is no router, all is as ever.
+        """
+        adapters = self.adapters
+        if adapters is None or not adapters.router.names:
+            yield None
             return
-        with self.adapters.using(self.adapters.asked(row)[0]):
-            yield
+        (name,) = self.route(tensor(row)[None])
+        with adapters.using(name):
+            yield name
 
     def configure(self, changes: Mapping[str, Any]) -> None:
         """Change settings from the next step on. Raises ConfigError where one cannot change."""
@@ -112,6 +129,14 @@ class Assembled(Remembering):
         before, self.config = self.config, self.config.but(changes)
         if self.config.learning_rate != before.learning_rate:
             self.optimizer.learning_rate = self.config.learning_rate
+        if self.config.protection != before.protection:
+            self._protect()
+
+    def _protect(self) -> None:
+        """Tell what protects earlier knowledge how much of its strength acts."""
+        for part in (*self.recipe.terms, *self.recipe.penalties):
+            if isinstance(part, Protecting):
+                part.protect(self.config.protection)
 
     def anchor(self, rows: Batch) -> None:
         """Hold the answers to these rows to what they are now; before anything was learned.
@@ -132,6 +157,8 @@ class Assembled(Remembering):
         found = [likeliest(body.infer(part), room) for part in torch.split(inputs, TOGETHER)]
         which, chances = (torch.cat(parts) for parts in zip(*found, strict=True))
         anchors.hold(inputs, targets, which, chances)
+        if self.adapters is not None:
+            self.adapters.set_apart(inputs)
 
     @property
     def steps(self) -> int:
@@ -179,7 +206,7 @@ class Assembled(Remembering):
             raise StateError(f"the state does not fit this learner, which is as it was: {error}") from error
 
     def _take(self, state: State) -> None:
-        self.configure({name: state["settings"][name] for name in CHANGEABLE})
+        self.configure({name: {**LATER, **state["settings"]}[name] for name in CHANGEABLE})
         if self.adapters is not None:
             self.adapters.fit(state["parts"]["adapters"])
         self._take_form(state)
@@ -205,7 +232,7 @@ class Assembled(Remembering):
             "memory": None if self.memory is None else self.memory.state(),
             "parts": self.context.state(),
             "counters": self.counters.state(),
-            "settings": {name: getattr(self.config, name) for name in CHANGEABLE},
+            "settings": {n: v for n in CHANGEABLE if (v := getattr(self.config, n)) != LATER.get(n)},
             **({"origin": dict(self._origin) if self._body else {}} if self.recipe.restart else {}),
             **({"watch": watched} if (watched := self.watch.state()) else {}),
         }

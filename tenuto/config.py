@@ -73,6 +73,7 @@ class _Settings:
 
 
 TASKS = ("classification", "regression", "language")
+PRECISIONS = ("float32", "bfloat16")
 READINGS = ("error", "loss", "uncertainty", "inputs")
 ANSWERS = ("consolidate", "renew", "passes", "replay")
 
@@ -120,6 +121,10 @@ class OnlineLearnerConfig(_Settings):
     insertion: str | None = _setting(None, "insertion policy; None: the method's own")
     sampling: str | None = _setting(None, "sampling policy; None: the method's own")
     passes: int = _setting(1, "updates per batch", low=1, high=1000)
+    warmup: int = _setting(0, "updates over which the learning rate rises to its own", low=0, unit="updates")
+    protection: float = _setting(
+        1.0, "times the strength of anchors and of springs (EWC, SI, MAS) acts", low=0.0, high=1000.0
+    )
     stop_loss: float | None = _setting(
         None, "no further pass once the rows' mean loss was below this", low=0.0, unit="nats"
     )
@@ -156,6 +161,9 @@ class OnlineLearnerConfig(_Settings):
         ("consolidate",), "what is done about a report: nothing, or several", choices=ANSWERS
     )
     drift_steps: int = _setting(100, "how long more passes or replay answer a report", low=1, unit="steps")
+    precision: str = _setting(
+        "float32", "what a language model's frozen base is held in; adapters are float32", choices=PRECISIONS
+    )
     device: str = _setting("cpu", "where the model lives")
 
     def __post_init__(self) -> None:
@@ -196,6 +204,31 @@ class SessionConfig(_Settings):
     keep_steps: int = _setting(1_000_000, "newest step rows kept", low=1000, unit="steps")
     ingest_rows: int = _setting(1024, "rows acknowledged per durable commit", low=1, high=65536)
     strict: bool = _setting(False, "stop at the first bad row rather than set it aside")
+    contradictions: str = _setting(
+        "review",
+        "a correction in language that contradicts an approved one goes to",
+        choices=("review", "learn"),
+    )
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class EpisodeConfig(_Settings):
+    """How a learning episode goes, and what bounds it.
+
+    >>> EpisodeConfig().seconds
+    1800.0
+    """
+
+    rows: int = _setting(1000, "rows learned at most; the others wait", low=1, unit="rows")
+    seconds: float = _setting(1800.0, "no step begins after these", low=0.0, unit="seconds")
+    memory_bytes: int = _setting(
+        8_000_000_000, "no step begins once it took as many more, of RAM or of an accelerator", low=0
+    )
+    warm: float = _setting(0.1, "share of the steps over which the learning rate rises", low=0.0, high=1.0)
+    floor: float = _setting(0.5, "what its cosine leaves of it at the end", low=0.0, high=1.0)
+    asked: int = _setting(64, "approved rows asked before and after", low=0, high=100_000, unit="rows")
+    again: int = _setting(32, "of them, learned again where they are answered wrong", low=0, unit="rows")
+    candidates: int = _setting(2, "newest candidates that stay pinned", low=1)
 
 
 def _settings(cls: type) -> dict[str, tuple[Any, Limits]]:

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from tenuto import models
 from tenuto.admission import admit, check_rows, restart
 from tenuto.assembled import Assembled
-from tenuto.consolidation import crosses
+from tenuto.consolidation import crosses, warmed
 from tenuto.eviction import expelled, named, spared, spread, told
 from tenuto.models.inputs import stack
 from tenuto.protocols import Objective
@@ -47,16 +47,26 @@ class Learner(Assembled):
         """Learn one row: a batch of one."""
         return self.learn_batch(stack([example]))
 
-    def learn_batch(self, batch: Batch) -> Trace:
+    def learn_batch(self, batch: Batch, *, pace: float = 1.0) -> Trace:
         """Learn n rows in one joined update (or `passes` of them, until one is refused, or they are known).
 
         The trace is that of the first pass, so that its outputs are those of a model yet to learn the rows.
         Where the first update is refused, nothing but the count of refused rows has changed; where a guard
         evicts some rows, the others are learned without them.
 
+        Args:
+            pace: the share of each update that is made, as a schedule of the learning rate has it.
+
         Raises:
             ExampleError: a row's shape, values or label cannot be learned; nothing has changed.
         """
+        self._pace = pace
+        try:
+            return self._learn(batch)
+        finally:
+            self._pace = 1.0
+
+    def _learn(self, batch: Batch) -> Trace:
         undo: list[Callable[[], None]] = []
         rows = check_rows(batch, self._shape)
         try:
@@ -155,6 +165,8 @@ class Learner(Assembled):
             for penalty in recipe.penalties:
                 grads = penalty.penalty_gradient(params, grads) or grads
             update = self.optimizer.propose(params, grads)
+            if (pace := self._pace * warmed(self.counters.steps, self.config.warmup)) != 1.0:
+                update = replace(update, scale=update.scale * pace)
             for rule in recipe.rules:
                 update = rule.project(update, self.oracle)
             trace = Trace(self.counters.steps, batch, estimate, update, params=params)

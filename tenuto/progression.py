@@ -24,6 +24,7 @@ from torch import Tensor
 from tenuto import trees
 from tenuto.adapters.bank import Bank
 from tenuto.adapters.names import fits
+from tenuto.adapters.neighbours import Neighbours
 from tenuto.adapters.router import Router
 from tenuto.config import OnlineLearnerConfig
 from tenuto.errors import ConfigError, StateError
@@ -56,7 +57,7 @@ class Progression:
                 "progressive adapters do not sleep: a closed one never changes; leave sleep_updates at 0"
             )
         self._most, self._seed = growth.most, config.seed
-        self.router = Router(wrong=growth.wrong, shrinkage=growth.shrinkage, seed=config.seed)
+        self.router = _router(growth, config.seed)
         self._name: str | None = None
         self._kept: dict[str, Tree] = {}
         self._retired: set[str] = set()
@@ -143,6 +144,11 @@ class Progression:
         """Rows of the present context were learned: (n, *shape) as they are kept, targets encoded."""
         if self._name is not None:
             self.router.note(self._name, self.embed(fresh.inputs), task.groups(fresh.targets))
+
+    def set_apart(self, inputs: Tensor) -> None:
+        """Ordinary rows (n, *shape), by which the router tells what no adapter is to answer."""
+        if isinstance(self.router, Neighbours):
+            self.router.set_apart(self.embed(inputs))
 
     def observe(self, trace: Trace) -> None:
         """The router is told of rows once, whatever the passes: see `note`."""
@@ -269,6 +275,12 @@ class Progression:
         for name in set(bank.names) - set(saved["names"]):
             bank.remove(name)
         self._hold()
+
+
+def _router(growth: Growth, seed: int) -> Router | Neighbours:
+    if growth.neighbours:
+        return Neighbours(wrong=growth.wrong)
+    return Router(wrong=growth.wrong, shrinkage=growth.shrinkage, seed=seed)
 
 
 def _filled(outputs: Tensor, shape: Sequence[int]) -> Tensor:

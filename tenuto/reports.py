@@ -66,13 +66,13 @@ class ConsolidationReport:
 
 
 class Reason(Struct, frozen=True, kw_only=True):
-    """Why a consolidation is due: the cause, and what was found in words.
+    """Why a consolidation, or an episode, is due: the cause, and what was found in words.
 
     >>> Reason(cause="rows", found="1,000 rows were learned").cause
     'rows'
     """
 
-    cause: Literal["drift", "rows", "hour", "clock", "idle"]
+    cause: Literal["asked", "correction", "verifier", "drift", "rows", "inferences", "hour", "clock", "idle"]
     found: str
 
 

@@ -9,6 +9,7 @@ import torch
 
 from tenuto import OnlineExample
 from tenuto.models.language import LanguageModel, answer, code
+from tenuto.models.speech import Speech
 from tests.data import folder
 
 ROOM, ANSWER = 48, 24
@@ -43,6 +44,22 @@ def model(**options: Any) -> LanguageModel:
     from tenuto.adapters.lora import adapt
 
     return LanguageModel(adapt(base(), **options))
+
+
+def spoken(**options: Any) -> LanguageModel:
+    """The model with an adapter, to be asked in words."""
+    from tenuto.adapters.lora import adapt
+    from tenuto.models.bases import load
+    from tenuto.models.speech import Speech
+
+    loaded = load(folder("stories260K"))
+    return LanguageModel(adapt(loaded.model, **options), Speech(loaded, length=ROOM, room=ANSWER))
+
+
+def said(speech: Speech, prompt: str, answered: str, id: str, **more: Any) -> OnlineExample:
+    """A correction in words as an example."""
+    input, target = speech.row([("user", prompt), ("assistant", answered)])
+    return OnlineExample(input=input, target=target, id=id, **more)
 
 
 def row(prompt: str, said: str, **more: Any) -> OnlineExample:

@@ -11,6 +11,7 @@ The invariant: a folder `<name>@<generation>` appears whole or not at all, and i
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from hashlib import sha256
@@ -28,6 +29,7 @@ from tenuto.trees import Tree
 
 RANKS = (8, 16, 32, 64)
 CONFIG, WEIGHTS, MANIFEST = "adapter_config.json", "adapter_model.safetensors", "manifest.json"
+_BLOCK = re.compile(r"\.(\d+)\.")
 _SIDES = ("lora_A", "lora_B")
 
 
@@ -92,7 +94,6 @@ def write(
     if rank is None:
         raise ConfigError(f"rank {asked} is more than any engine takes by default; at most {RANKS[-1]}")
     tensors = {key: _filled(key, one, rank) for key, one in tensors.items()}
-    layers = sorted({key.split(".lora_")[0].rsplit(".", 1)[1] for key in tensors})
     full = f"{name}@{generation}"
     target = folder / full
     if target.exists():
@@ -100,7 +101,9 @@ def write(
             f"{target} is there already; a generation is never made twice: take the next number"
         )
     files = {
-        CONFIG: json.dumps(_config(base, rank, layers), indent=2, sort_keys=True).encode(),
+        CONFIG: json.dumps(
+            _config(base, rank, [key.split(".lora_")[0] for key in tensors]), indent=2, sort_keys=True
+        ).encode(),
         WEIGHTS: save(tensors),
     }
     digests = {file: sha256(content).hexdigest() for file, content in files.items()}
@@ -161,6 +164,8 @@ def _filled(key: str, tensor: Tensor, rank: int) -> Tensor:
 
 
 def _config(base: str, rank: int, layers: list[str]) -> dict[str, Any]:
+    """PEFT's configuration: which kinds of layers, and of which blocks, where they stand in blocks."""
+    blocks = {int(found[1]) for layer in layers if (found := _BLOCK.search(layer))}
     return {
         "peft_type": "LORA",
         "task_type": "CAUSAL_LM",
@@ -168,7 +173,8 @@ def _config(base: str, rank: int, layers: list[str]) -> dict[str, Any]:
         "r": rank,
         "lora_alpha": rank,
         "lora_dropout": 0.0,
-        "target_modules": layers,
+        "target_modules": sorted({layer.rpartition(".")[2] for layer in layers}),
+        "layers_to_transform": sorted(blocks) or None,
         "bias": "none",
         "modules_to_save": None,
         "use_dora": False,

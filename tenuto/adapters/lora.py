@@ -24,6 +24,8 @@ from tenuto.randomness import torch_draws
 
 ATTENTION = (("q_proj", "v_proj"), ("query", "value"))
 """Queries and values, as causal models and as encoders name them."""
+MIDDLE = (4 / 15, 2 / 3)
+"""Where the middle blocks begin and end, as shares of the depth."""
 _LAYER = re.compile(r"\.(\d+)\.")
 
 
@@ -78,6 +80,18 @@ def adapt(
             f"and not {missed[0]}; name others in targets"
         )
     return adapted
+
+
+def middle(base: Any) -> tuple[tuple[str, ...] | None, range | None]:
+    """Targets and layers for corrections: what the feed-forward part of the middle blocks puts out.
+
+    There a fact is called up by its subject (Meng et al. 2022), so that a change there leaves more of what
+    else a model knows than one of attention does. A base whose blocks have no `down_proj` is adapted as usual.
+    """
+    if not any(name.endswith(".mlp.down_proj") for name, _ in base.named_modules()):
+        return None, None
+    depth = base.config.num_hidden_layers
+    return ("down_proj",), range(round(MIDDLE[0] * depth), max(round(MIDDLE[1] * depth), 1))
 
 
 def reached(adapted: nn.Module) -> tuple[int, int]:

@@ -13,6 +13,7 @@ from tenuto.cli.shared import options
 from tenuto.cli.shared.exits import Exit
 from tenuto.cli.shared.output import complain, write
 from tenuto.errors import ConfigError, TenutoError
+from tenuto.store import survey
 
 if TYPE_CHECKING:
     from tenuto.models.language import LanguageModel
@@ -37,6 +38,7 @@ def command(home: Path, most: int, principal: str | None) -> int:
     """
     from tenuto.cli.shared.learning import settle
     from tenuto.session import Session
+    from tenuto.session.spoken import reply
 
     settle()
     with Session(home) as session:
@@ -54,7 +56,7 @@ def command(home: Path, most: int, principal: str | None) -> int:
                     continue
             else:
                 asked = line
-            write(replied(session, asked, most))
+            write(reply(session.learner, [("user", asked)], most=most))
     return Exit.OK
 
 
@@ -70,16 +72,6 @@ def voice(session: Session) -> tuple[LanguageModel, Speech]:
             f"{session.home.path} holds no language model; make a home with tenuto learn --model smollm2"
         )
     return model, words
-
-
-def replied(session: Session, prompt: str, most: int) -> str:
-    """What a home's language model answers, of at most so many tokens; by the adapter it belongs to."""
-    import torch
-
-    model, speech = voice(session)
-    asked = [("user", prompt)]
-    with session.learner.answering(torch.tensor([speech.question(asked)])):
-        return speech.reply(model, asked, most=most)
 
 
 def corrected(session: Session, prompt: str, said: str, principal: str | None) -> str:
@@ -99,8 +91,12 @@ def corrected(session: Session, prompt: str, said: str, principal: str | None) -
     if not receipt.accepted:
         return f"not taken: {session.home.journal.quarantined(id=name)[-1].reason}"
     session.take([name])
-    made = session.learner.steps - before
-    return f"learned as {name} in {made} updates" if made else f"{name} waits: {session.frozen or 'refused'}"
+    if made := session.learner.steps - before:
+        return f"learned as {name} in {made} updates"
+    if session.frozen or not survey.lies_aside(session.home, name):
+        return f"{name} waits: {session.frozen or 'refused'}"
+    why = survey.aside(session.home, 1)[0].reason.removeprefix("hold: ")
+    return f"{name} is not learned: {why}; approve or reject it with tenuto review"
 
 
 def _lines() -> Iterator[str]:

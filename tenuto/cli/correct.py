@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tenuto.cli.chat import MOST, corrected, replied
+from tenuto.cli.chat import MOST, corrected
 from tenuto.cli.shared import options
 from tenuto.cli.shared.exits import Exit
 from tenuto.cli.shared.output import emit, facts
@@ -25,12 +25,13 @@ def command(prompt: str, answer: str, home: Path, principal: str | None, as_json
     """
     from tenuto.cli.shared.learning import settle
     from tenuto.session import Session
+    from tenuto.session.spoken import reply
 
     settle()
     with Session(home) as session:
-        before = replied(session, prompt, MOST)
+        before = reply(session.learner, [("user", prompt)], most=MOST)
         came = corrected(session, prompt, answer, principal)
-        now = replied(session, prompt, MOST)
+        now = reply(session.learner, [("user", prompt)], most=MOST)
         session.snapshot()
         step, digest = session.k, session.learner.digest()
     if as_json:

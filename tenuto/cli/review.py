@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from tenuto.cli.quarantine import content
 from tenuto.cli.shared import options
 from tenuto.cli.shared.exits import Exit
 from tenuto.cli.shared.output import emit, facts, moment, plural, short, write
+from tenuto.cli.shared.words import reader
 from tenuto.store import survey
 from tenuto.store.home import Home
 from tenuto.store.survey import Aside
@@ -31,17 +32,20 @@ def command(
 ) -> int:
     """List the rows that lie aside, and why; approve or reject them.
 
-    A guard left them out of a step, or a reset went back to before them. They are in the journal, and no
-    part of the model. An approved row is learned now, whoever sent it; a rejected one is wiped from disk.
+    A guard left them out of a step, a reset went back to before them, or they contradict an approved answer.
+    They are in the journal, and no part of the model. An approved row is learned now, whoever sent it, and
+    takes the place of the answers it contradicts; a rejected one is wiped from disk.
     """
     with Home.view(home) as view:
         total = survey.rows(view).aside
         rows = survey.aside(view, total if ALL in (*approve, *reject) else limit)
+        put = reader(view)
+        told = [_plain(row, put, survey.contradicted(view, row)) for row in rows]
         known = {id for id in (*approve, *reject) if id == ALL or survey.lies_aside(view, id)}
     if missing := [id for id in (*approve, *reject) if id not in known]:
         raise click.UsageError(f"no row {missing[0]!r} lies aside")
     if not (approve or reject):
-        _list(home, rows, total, as_json)
+        _list(home, told, total, as_json)
         return Exit.OK
     learn, drop = (_meant(ids, rows) for ids in (approve, reject))
     if both := set(learn) & set(drop):
@@ -60,7 +64,7 @@ def command(
         if drop:
             session.forget(id=drop)
         session.snapshot()
-        told: dict[str, Any] = {
+        done: dict[str, Any] = {
             "home": str(home),
             "approved": len(learn),
             "learned": learned,
@@ -70,16 +74,16 @@ def command(
             "frozen": session.frozen or None,
         }
     if as_json:
-        emit(told)
+        emit(done)
         return Exit.OK
     lines: dict[str, str | list[str]] = {}
     if learn:
         lines["approved"] = f"{plural(len(learn), 'row')}, {learned} of them learned"
     if drop:
         lines["rejected"] = f"{plural(len(drop), 'row')}, forgotten for good"
-    if told["frozen"]:
+    if done["frozen"]:
         lines["frozen"] = "nothing is learned before tenuto thaw, or tenuto rollback"
-    facts(lines | {"state": f"step {told['step']:,}, digest {told['digest']}"})
+    facts(lines | {"state": f"step {done['step']:,}, digest {done['digest']}"})
     return Exit.OK
 
 
@@ -88,22 +92,24 @@ def _meant(ids: tuple[str, ...], rows: list[Aside]) -> list[str]:
     return [row.id for row in reversed(rows)] if ALL in ids else list(dict.fromkeys(ids))
 
 
-def _list(home: Path, rows: list[Aside], total: int, as_json: bool) -> None:
+def _list(home: Path, rows: list[dict[str, Any]], total: int, as_json: bool) -> None:
     if as_json:
-        emit({"home": str(home), "aside": total, "rows": [_plain(row) for row in rows]})
+        emit({"home": str(home), "aside": total, "rows": rows})
         return
     for row in rows:
-        sender = f"  from {row.principal}" if row.principal else ""
-        write(f"{row.id}  {moment(row.received_at)}{sender}", bold=True)
-        write(f"  {row.reason}" + (f"  (step {row.step:,})" if row.step is not None else ""))
-        write(f"  {short(content(row.body))}", dim=True)
+        sender = f"  from {row['principal']}" if row["principal"] else ""
+        write(f"{row['id']}  {moment(row['received_at'])}{sender}", bold=True)
+        write(f"  {row['reason']}" + (f"  (step {row['step']:,})" if row["step"] is not None else ""))
+        write(f"  {short(row['content'])}", dim=True)
+        if row["against"] is not None:
+            write(f"  {short(row['against'])}  (approved)", dim=True)
     if len(rows) < total:
         write(f"{len(rows)} of {plural(total, 'row')} lying aside; --limit shows more", dim=True)
     elif not rows:
         write("no row lies aside")
 
 
-def _plain(row: Aside) -> dict[str, Any]:
+def _plain(row: Aside, put: Callable[[bytes], str], against: bytes | None) -> dict[str, Any]:
     return {
         "id": row.id,
         "source": row.source,
@@ -111,5 +117,6 @@ def _plain(row: Aside) -> dict[str, Any]:
         "received_at": row.received_at,
         "step": row.step,
         "reason": row.reason,
-        "content": content(row.body),
+        "content": put(row.body),
+        "against": None if against is None else put(against),
     }

@@ -1,4 +1,5 @@
-"""The consolidation scheduler: when should a learner rest? After rows, time, quiet or drift.
+"""The consolidation scheduler: when should a learner rest, or an episode begin? After rows, time, quiet or
+drift; after corrections, answers that were flagged, or so many answers with something new to learn.
 
 It only tells; whoever asks consolidates, writing what a clock decided down before it acts (a session's
 `rest` does), so that a replay needs no clock. It reads none itself: it is told the time, in seconds.
@@ -18,7 +19,7 @@ DAY = 86400.0
 
 
 class ConsolidationScheduler:
-    """Says when a consolidation is due; nothing but a drift makes one due where no row came since the last.
+    """Says when a consolidation is due; only a drift or a flag makes one due where no row came since.
 
     Args:
         rows: after so many rows.
@@ -26,6 +27,9 @@ class ConsolidationScheduler:
         hour: once a day, when the clock passes this hour; in [0, 24), UTC.
         idle: when no row came for so many seconds.
         drifts: after so many reports of a drift that made things worse.
+        corrections: after so many explicit corrections.
+        flags: after so many answers that a verifier flagged.
+        inferences: after so many answers.
 
     Raises:
         ConfigError: one of them is out of bounds.
@@ -50,19 +54,25 @@ class ConsolidationScheduler:
         hour: float | None = None,
         idle: float | None = None,
         drifts: int | None = None,
+        corrections: int | None = None,
+        flags: int | None = None,
+        inferences: int | None = None,
     ) -> None:
         check("rows", rows, int | None, Limits(low=1))
         check("seconds", seconds, float | None, Limits(low=1e-3))
         check("hour", hour, float | None, Limits(low=0.0, high=24 - 1e-9))
         check("idle", idle, float | None, Limits(low=1e-3))
-        check("drifts", drifts, int | None, Limits(low=1))
-        self._every, self._seconds, self._hour, self._idle, self._after = rows, seconds, hour, idle, drifts
+        counts = {"drifts": drifts, "corrections": corrections, "flags": flags, "inferences": inferences}
+        for name, count in counts.items():
+            check(name, count, int | None, Limits(low=1))
+        self._every, self._seconds, self._hour, self._idle, self._after = rows, seconds, hour, idle, counts
         self._now: float | None = None
         self._rested = self._row = 0.0
         self._struck: float | None = None
         self._strikes = False
-        self._rows = self._drifts = 0
-        self._reason = ""
+        self._rows = 0
+        self._counts = dict.fromkeys(counts, 0)
+        self._reason = self._doubt = ""
 
     def seen(self, rows: int, now: float) -> None:
         """So many rows were learned. Raises ConfigError for a negative count or a time that is no number."""
@@ -75,17 +85,42 @@ class ConsolidationScheduler:
     def drifted(self, report: DriftReport) -> None:
         """A detector reported; that errors fell is no more than learning, and does not count."""
         if report.rises is not False:
-            self._drifts += 1
+            self._counts["drifts"] += 1
             self._reason = report.reason
+
+    def corrected(self, rows: int, now: float) -> None:
+        """So many corrections came, which are rows too."""
+        self.seen(rows, now)
+        self._counts["corrections"] += rows
+
+    def flagged(self, found: str) -> None:
+        """A verifier flagged an answer, for this reason."""
+        self._counts["flags"] += 1
+        self._doubt = found
+
+    def answered(self, count: int = 1) -> None:
+        """So many questions were answered."""
+        check("count", count, int, Limits(low=0))
+        self._counts["inferences"] += count
+
+    def _reached(self, name: str) -> bool:
+        after = self._after[name]
+        return after is not None and self._counts[name] >= after
 
     def due(self, now: float) -> Reason | None:
         """Why a consolidation is due, or None; it stays due until `rested`."""
         self._tell(now)
         rested, row = now - self._rested, now - self._row
-        if self._after is not None and self._drifts >= self._after:
+        if self._reached("drifts"):
             return Reason(cause="drift", found=self._reason)
+        if self._reached("flags"):
+            return Reason(cause="verifier", found=self._doubt)
         if not self._rows:
             return None
+        if self._reached("corrections"):
+            return Reason(cause="correction", found=f"{self._counts['corrections']:,} came")
+        if self._reached("inferences"):
+            return Reason(cause="inferences", found=f"{self._counts['inferences']:,} questions were answered")
         if self._every is not None and self._rows >= self._every:
             return Reason(cause="rows", found=f"{self._rows:,} rows were learned")
         if self._strikes:
@@ -99,7 +134,7 @@ class ConsolidationScheduler:
     def rested(self, now: float) -> None:
         """A consolidation was made, whoever asked for it: rows, reports and time count anew."""
         self._tell(now)
-        self._rows = self._drifts = 0
+        self._rows, self._counts = 0, dict.fromkeys(self._counts, 0)
         self._rested = float(now)
         self._strikes = False
 
@@ -132,14 +167,15 @@ class ConsolidationScheduler:
             "struck": self._struck,
             "strikes": self._strikes,
             "rows": self._rows,
-            "drifts": self._drifts,
+            "counts": dict(self._counts),
             "reason": self._reason,
+            "doubt": self._doubt,
         }
 
     def load_state(self, state: State) -> None:
         """Take what was told to another one."""
         for name, value in {name: state[name] for name in self.state()}.items():
-            setattr(self, f"_{name}", value)
+            setattr(self, f"_{name}", dict(value) if isinstance(value, dict) else value)
 
 
 def crosses(every: int | None, before: int, rows: int) -> bool:

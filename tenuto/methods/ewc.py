@@ -55,6 +55,10 @@ class Elastic:
         """strength * F (theta - theta*), with strength * F no more than 1 / learning_rate."""
         return self._springs.gradient(params, onto)
 
+    def protect(self, factor: float) -> None:
+        """Pull so many times as hard."""
+        self._springs.protect(factor)
+
     def observe(self, trace: Trace) -> None:
         """Springs do not change between consolidations."""
 

@@ -31,6 +31,10 @@ class Synapses:
         """2 strength Omega (theta - theta*), with 2 strength Omega no more than 1 / learning_rate."""
         return self._pull.gradient(params, onto)
 
+    def protect(self, factor: float) -> None:
+        """Pull so many times as hard."""
+        self._pull.protect(factor)
+
     def observe(self, trace: Trace) -> None:
         """Nothing changes between consolidations."""
 

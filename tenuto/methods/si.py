@@ -42,6 +42,10 @@ class Path:
         """2 c Omega (theta - theta*), with 2 c Omega no more than 1 / learning_rate."""
         return self._pull.gradient(params, onto)
 
+    def protect(self, factor: float) -> None:
+        """Pull so many times as hard."""
+        self._pull.protect(factor)
+
     def observe(self, trace: Trace) -> None:
         """Add up the work of this step, and the way of what the anchor does not know."""
         grads, update = trace.estimate.grads, trace.update

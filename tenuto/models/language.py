@@ -15,6 +15,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 from tenuto.errors import ExampleError
 
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 PAD = 2**31 - 1
 BUCKET = 8
 """Rows are cut behind their longest, rounded up to so many tokens."""
+
+RARE = 1000.0
+"""The number of a token that counts half."""
 
 
 def code(pieces: Sequence[tuple[Sequence[int], bool]], length: int) -> NDArray[np.int32]:
@@ -80,6 +84,7 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.base = base
         self.speech = speech
+        self._centre: Tensor | None = None
         learned = {name for name, one in self.named_parameters() if one.requires_grad}
         self.frozen = frozenset(self.state_dict()) - learned
 
@@ -96,20 +101,28 @@ class LanguageModel(nn.Module):
         return logits if head.bias is None else logits.masked_fill(absent, 0.0)
 
     def embed(self, rows: Tensor) -> Tensor:
-        """What is asked in coded rows (n, t), as vectors (n, d): the mean last state of its tokens.
+        """What is asked in rows (n, t) as vectors (n, d) of length 1 that no learning moves.
 
-        The first token is left out where there are others: its state is large and says nothing.
+            x = sum_t w_t e_t,   w_t = 1 / (1 + RARE / (t + 1)),   e_t the frozen vector of token t
+
+        so that rare words count (Arora et al. 2017): vocabularies are numbered from the frequent to the rare.
         """
-        used = int((rows != PAD).sum(1).max())
-        rows = rows[:, : -(-used // BUCKET) * BUCKET]
-        asked = ((rows < 0).cumsum(1) == 0) & (rows != PAD)
-        ids = torch.where(rows < 0, ~rows, rows).masked_fill(rows == PAD, 0)
         base: Any = self.base
-        body = getattr(base, "get_base_model", lambda: base)().base_model
-        states: Tensor = body(input_ids=ids, use_cache=False).last_hidden_state
-        asked[:, 0] &= asked.sum(1) == 1
-        weight = asked[:, :, None].to(states)
-        return (states * weight).sum(1) / weight.sum(1)
+        words: Tensor = base.get_input_embeddings().weight.detach()
+        if self._centre is None:
+            self._centre = words.float().mean(0)
+        found = []
+        for row in rows.tolist():
+            tokens = torch.tensor(self._asked(row), device=words.device)
+            weights = 1 / (1 + RARE / (tokens + 1))
+            found.append(weights @ F.normalize(words[tokens].float() - self._centre, dim=1))
+        return F.normalize(torch.stack(found), dim=1)
+
+    def _asked(self, row: Sequence[int]) -> list[int]:
+        present = [token for token in row if token != PAD]
+        if self.speech is not None:
+            return self.speech.asked(present)
+        return [token for token in present if token >= 0]
 
     @contextmanager
     def _read_at(self, places: Tensor, absent: Tensor) -> Iterator[nn.Linear]:

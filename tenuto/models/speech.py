@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from tenuto.errors import ConfigError, ExampleError
-from tenuto.models.language import LanguageModel, answer, code
+from tenuto.models.language import PAD, LanguageModel, answer, code
 from tenuto.modes import evaluating
 from tenuto.randomness import torch_draws
 
@@ -72,6 +73,28 @@ class Speech:
             return self._base.encode(_plain(messages), reply=True)
         return [*self._begin(), *(token for message in messages for token in self._tokens(message[1]))]
 
+    def asking(self, messages: Sequence[Message]) -> NDArray[Any]:
+        """A row (length,) of what waits for an answer, its last tokens where it is longer."""
+        tokens = self._begun(messages)[-self.length :]
+        row = np.full(self.length, PAD, dtype=np.int32)
+        row[: len(tokens)] = tokens
+        return row
+
+    def asked(self, tokens: Sequence[int]) -> list[int]:
+        """The tokens of what is asked last in a row, without the template's own; of a text, all of it."""
+        places = [n for n, token in enumerate(tokens) if token < 0]
+        ends = [n for n in places if n - 1 not in places]
+        start = 0 if len(ends) < 2 else 1 + max(n for n in places if n < ends[-1])
+        prompt = list(tokens[start : ends[-1] if ends else len(tokens)])
+        frame = self.question([("user", "")]) if self.chats else self._begin()
+        prompt = prompt[_alike(prompt, frame) :]
+        behind = _alike(prompt[::-1], frame[::-1]) if self.chats else 0
+        said = self._tokenizer.decode(prompt[: len(prompt) - behind], skip_special_tokens=True).strip()
+        if not said:
+            whole = [token if token >= 0 else ~token for token in tokens]
+            said = self._tokenizer.decode(whole, skip_special_tokens=True).strip()
+        return self._tokens(f" {said}") or [self._start()]
+
     def text(self, tokens: Sequence[int]) -> str:
         """What an answer's tokens say, up to its end."""
         ends = {self._tokenizer.eos_token_id}
@@ -79,9 +102,35 @@ class Speech:
         told: str = self._tokenizer.decode(tokens[:said], skip_special_tokens=True)
         return told.strip()
 
+    def said(self, row: NDArray[Any]) -> tuple[str, str]:
+        """What a row asks before its last answer, and that answer; both empty of a text."""
+        tokens = row[row != PAD].tolist()
+        begun = next((n for n in range(len(tokens), 0, -1) if tokens[n - 1] >= 0), 0)
+        if begun < 2:
+            return "", ""
+        asked = [~token if token < 0 else token for token in tokens[:begun]]
+        told: str = self._tokenizer.decode(asked, skip_special_tokens=True)
+        return told, self.text([~token for token in tokens[begun:]])
+
     def reply(self, model: LanguageModel, messages: Sequence[Message], *, most: int = 64) -> str:
         """The likeliest answer, token by token, of at most `most`; nothing changes."""
         return self.text(self._say(model, torch.tensor([self.question(messages)]), most)[0])
+
+    def drawn(
+        self,
+        model: LanguageModel,
+        messages: Sequence[Message],
+        count: int,
+        *,
+        key: tuple[int, int],
+        most: int = 64,
+        temperature: float = 0.7,
+    ) -> list[str]:
+        """So many answers, drawn from the model's own distribution under a key of seed and number."""
+        ids = torch.tensor([self.question(messages)]).expand(count, -1)
+        with torch_draws(key[0], "drawn", key[1]):
+            drawn = {"do_sample": True, "top_k": 0, "top_p": 1.0, "temperature": temperature}
+            return [self.text(tokens) for tokens in self._say(model, ids, most, **drawn)]
 
     def ended(
         self, model: LanguageModel, asked: Sequence[Sequence[Message]], *, length: int = 24
@@ -176,6 +225,12 @@ class Speech:
     def _begin(self) -> list[int]:
         first = self._tokenizer.bos_token_id
         return [] if first is None else [first]
+
+
+def _alike(tokens: Sequence[int], others: Sequence[int]) -> int:
+    """How many tokens two rows have in common before they first differ."""
+    pairs = enumerate(zip(tokens, others, strict=False))
+    return next((n for n, (one, other) in pairs if one != other), min(len(tokens), len(others)))
 
 
 def upto(tokens: Sequence[int], end: int) -> list[int]:

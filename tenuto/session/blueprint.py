@@ -119,10 +119,12 @@ def agree(
         home = Home.open(path, vfs=vfs, disk=disk)
     except HomeMissing:
         words = not isinstance(model, nn.Module) and spoken.speaks(name(model))
+        if words and method is None:
+            method, options = spoken.METHOD, spoken.OPTIONS if options is None else options
         wanted = Blueprint(
             model=name(model),
             config=OnlineLearnerConfig.of({**(spoken.SETTINGS if words else {}), **plain(config)}),
-            method=methods.load(method or (spoken.METHOD if words else "er"), options).name,
+            method=methods.load(method or "er", options).name,
             options=options or {},
             settings=SessionConfig.of(plain(settings)),
             weights=None if weights is None else trees.digest(weights),
@@ -171,7 +173,7 @@ def plain(config: OnlineLearnerConfig | SessionConfig | Mapping[str, Any] | None
     """The settings given, as plain data.
 
     >>> plain(None), plain({"batch_size": 4}), len(plain(SessionConfig()))
-    ({}, {'batch_size': 4}, 8)
+    ({}, {'batch_size': 4}, 9)
     """
     if config is None or isinstance(config, Mapping):
         return config or {}

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import platform
 from array import array
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import msgspec
@@ -23,7 +23,7 @@ from tenuto.errors import ExampleError
 from tenuto.learner import Learner
 from tenuto.reports import DriftReport
 from tenuto.store.agenda import Agenda, Order, Return, Rows
-from tenuto.store.cursor import Cursor
+from tenuto.store.cursor import Cursor, Place
 from tenuto.store.journal import Journal
 from tenuto.store.records import Entry, Step
 from tenuto.streams.encoding import Block, collate
@@ -90,24 +90,26 @@ class Fold:
         """Why no row is learned now; empty where rows are."""
         return "" if self._auditor is None else self._auditor.frozen
 
-    def advance(self) -> Step | Return | None:
+    def advance(self, until: Place | None = None) -> Step | Return | None:
         """Do the next piece of work: its step, or the place to return to, or None where there is none."""
         self.verdict = KEEP
-        match self.agenda.next(frozen=bool(self.frozen)):
-            case Rows(entries, approved):
-                return self._learn(entries, approved)
+        match self.agenda.next(frozen=bool(self.frozen), until=until):
+            case Rows() as rows:
+                return self._learn(rows)
             case Order(entry):
                 return self._obey(entry)
             case other:
                 return other
 
-    def _learn(self, entries: list[Entry], approved: bool) -> Step:
-        learner, senders = self.learner, [None if approved else entry.principal for entry in entries]
+    def _learn(self, rows: Rows) -> Step:
+        learner, entries = self.learner, rows.entries
+        senders = [None if rows.approved else entry.principal for entry in entries]
         first, last = entries[0].seq, entries[-1].seq
         self.k += 1
         self.drifts = ()
+        self._drop(rows.over)
         try:
-            trace = learner.learn_batch(self._sent(entries, senders))
+            trace = learner.learn_batch(self._sent(entries, senders), pace=rows.pace)
         except ExampleError as error:
             return Step(k=self.k, first_seq=first, last_seq=last, rows=0, verdict=f"refused: {error}")
         self.verdict = trace.verdict
@@ -129,7 +131,7 @@ class Fold:
             last_seq=last,
             rows=n,
             replayed=replayed,
-            lr=learner.config.learning_rate,
+            lr=learner.config.learning_rate * rows.pace,
             loss=trace.loss,
             correct=None if right is None else sum(right),
             verdict=_told(trace, len(entries)),
@@ -166,6 +168,15 @@ class Fold:
                 said += f": {cause}" if (cause := body.get("cause")) else ""
             case "config":
                 self.learner.configure(body)
+            case "hold":
+                seqs = body["seqs"]
+                return Step(
+                    k=self.k, first_seq=seqs[0], last_seq=seqs[-1], rows=0, verdict=f"hold: {body['reason']}"
+                )
+            case "episode":
+                said = f"episode {body['number']}: {body['cause']}"
+            case "outcome":
+                said = f"outcome of episode {body['number']}"
             case "rollback":
                 self.learner.configure({"learning_rate": body["learning_rate"]})
                 said = f"rolled back: {body['reason']}"
@@ -176,14 +187,26 @@ class Fold:
                 self._auditor.rebase()
         return Step(k=self.k, first_seq=entry.seq, last_seq=entry.seq, rows=0, verdict=said)
 
-    def _trace(self, entries: list[Entry], trace: Trace) -> None:
+    def _drop(self, seqs: Collection[int]) -> None:
+        """Let go of what memory holds of these entries: others have taken their place."""
+        memory = self.learner.memory
+        slots = [slot for slot, seq in self.memory.items() if seq in seqs]
+        if memory is not None and slots:
+            memory.evict(slots)
+            self._move(memory.moves.told())
+
+    def _move(self, whence: list[int] | None) -> None:
+        """Follow the rows of memory to the slots where they lie now."""
         held = 0 if self.learner.memory is None else len(self.learner.memory)
         self.changed.update(dict.fromkeys(range(held, len(self._origin))))
-        if trace.whence is not None:
-            moved = [self._origin[slot] if slot >= 0 else 0 for slot in trace.whence]
+        if whence is not None:
+            moved = [self._origin[slot] if slot >= 0 else 0 for slot in whence]
             self.changed.update((i, seq) for i, seq in enumerate(moved) if self._origin[i : i + 1] != [seq])
             self._origin = moved
         del self._origin[held:]
+
+    def _trace(self, entries: list[Entry], trace: Trace) -> None:
+        self._move(trace.whence)
         for entry, slot in zip(entries, trace.slots or (), strict=bool(trace.slots)):
             if slot >= 0:
                 self._origin.extend([0] * (slot + 1 - len(self._origin)))

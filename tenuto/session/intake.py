@@ -51,6 +51,14 @@ class Intake:
                 read = len(chunk.rows)
                 yield Progress(source=part.name, rows=chunk.end, total=total, read=read, receipt=receipt)
 
+    def listed(self, examples: Sequence[OnlineExample], source: str, *, strict: bool) -> Receipt:
+        """Acknowledge examples of a program as the next ones of a source."""
+        known = self._journal.source(source)
+        offset = 0 if known is None else known.offset
+        return self.chunk(
+            Chunk(source=source, offset=offset, rows=list(examples), raw=None), None, strict=strict
+        )
+
     def chunk(self, chunk: Chunk, fingerprint: str | None, *, strict: bool) -> Receipt:
         """Acknowledge a chunk of a stream with how far it was read; one without rows says nothing.
 
@@ -129,11 +137,6 @@ class Intake:
         """The schema of the first row that is still kept."""
         first = self._journal.examples(limit=1)
         return Schema.of(decode(first[0].body or b""), self._task) if first else None
-
-
-def listed(examples: Sequence[OnlineExample], source: str, offset: int) -> Chunk:
-    """Examples of a program as a chunk of a stream."""
-    return Chunk(source=source, offset=offset, rows=list(examples), raw=None)
 
 
 def _apart(row: OnlineExample | MalformedRow, offset: int, reason: str, text: bytes | None) -> Refused:

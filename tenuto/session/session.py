@@ -22,9 +22,10 @@ from tenuto.reports import Reason
 from tenuto.session import oversight, recovery
 from tenuto.session.blueprint import agree, begun, plain
 from tenuto.session.fold import Fold
-from tenuto.session.intake import Intake, listed
+from tenuto.session.intake import Intake
 from tenuto.session.provenance import Answers, By, recalled
 from tenuto.session.reports import Forgotten, Progress
+from tenuto.session.screen import screen
 from tenuto.session.walk import Walk
 from tenuto.store.disk import Disk
 from tenuto.store.records import Receipt, SnapshotRow, Step
@@ -74,12 +75,11 @@ class Session:
         given = None if weights is None else read(weights)
         self.home, made = agree(path, model, config, method, options, settings, given, vfs=vfs, disk=disk)
         try:
-            self.settings = made.settings
-            self._make = made.maker(model)
+            self.settings, self._make = made.settings, made.maker(model)
             self._walk = Walk(self.home, self.settings, self._make, partial(begun, self._make, given))
+            self._walk.screen = screen(self.home.journal, self.learner, self.settings)
             self._intake = Intake(self.home.journal, self.learner)
-            if config is not None:
-                self._walk.configure(plain(config))
+            self._walk.configure(plain(config))
         except BaseException:
             self.home.close()
             raise
@@ -88,6 +88,11 @@ class Session:
     def fold(self) -> Fold:
         """The learner and its place in the journal."""
         return self._walk.fold
+
+    @property
+    def way(self) -> Walk:
+        """The walk through the journal, for what orders steps of its own."""
+        return self._walk
 
     @property
     def exact(self) -> bool:
@@ -120,9 +125,8 @@ class Session:
                 learning between two steps, with those made to be committed by `close`.
             flush: learn an incomplete last batch too.
 
-        Raises:
-            StreamError: it cannot be read, or is not the stream this home has read before.
-            ExampleError: a bad row, under `strict`; the rows before it are learned.
+        Raises StreamError: it cannot be read, or is not the stream this home has read before. ExampleError: a
+        bad row, under `strict`; the rows before it are learned.
         """
         self.run(on_step)
         read, chunks = 0, self._intake.stream(stream, self.settings, counted=on_progress is not None)
@@ -141,9 +145,7 @@ class Session:
 
     def ingest(self, examples: Sequence[OnlineExample], *, source: str = "session") -> Receipt:
         """Acknowledge examples: durable on return, learned by the next `run`; a missing id: <source>:<n>."""
-        known = self.home.journal.source(source)
-        chunk = listed(examples, source, 0 if known is None else known.offset)
-        return self._intake.chunk(chunk, None, strict=self.settings.strict)
+        return self._intake.listed(examples, source, strict=self.settings.strict)
 
     def run(self, on_step: OnStep = None) -> int:
         """Learn every whole batch that waits in the journal; the steps made."""
@@ -177,10 +179,10 @@ class Session:
         """Learn these rows, and then the backlog: corrections, or rows that lie aside; the steps made.
 
         Args:
-            approved: a person vouches for them; no guard judges who sent them.
+            approved: a person vouches for them; no guard judges who sent them, and they take the place of
+                approved answers that they contradict. Else such rows are held.
 
-        Raises:
-            ConfigError: an id is not in the journal.
+        Raises ConfigError: an id is not in the journal.
         """
         self._walk.take(ids, approved=approved)
         return self.run()
@@ -275,9 +277,7 @@ class Session:
             id, source, principal: whose rows, of one id or any of several; all that is given must fit.
             on_step: called after each step that is made again.
 
-        Raises:
-            ConfigError: nothing fits.
-            OutOfReach: it was learned before the oldest kept snapshot; nothing was changed.
+        Raises ConfigError: nothing fits. OutOfReach: it was learned before the oldest kept snapshot.
         """
         self.run()
         erased = recovery.erase(self.home, self.fold.cursor, id=id, source=source, principal=principal)

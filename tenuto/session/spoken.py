@@ -6,6 +6,7 @@ The base's digest must be the one the home was made with; only the adapter is th
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from tenuto.errors import ConfigError
 from tenuto.learner import Learner
 from tenuto.models.inputs import stack
 from tenuto.models.language import LanguageModel
+from tenuto.models.speech import Message, Speech
 from tenuto.session.openings import QUESTIONS, SENTENCES
 from tenuto.types import Batch, OnlineExample
 
@@ -23,17 +25,17 @@ _NAMES = re.compile(r"smollm2|[\w.-]+/[\w.-]+")
 SETTINGS: dict[str, Any] = {
     "task": "language",
     "optimizer": "adamw",
-    "learning_rate": 1e-3,
+    "learning_rate": 2e-3,
     "batch_size": 1,
     "memory_size": 1000,
     "replay_ratio": 0.75,
-    "passes": 12,
+    "passes": 20,
     "stop_loss": 0.1,
     "boundaries": "none",
 }
 """What a language model's home is made with where nothing else is asked for: a correction is a batch of its
 own, learned until it is known."""
-METHOD = "anchored"
+METHOD, OPTIONS = "anchored", {"wrong": 0.02}
 
 
 def speaks(name: str) -> bool:
@@ -54,11 +56,10 @@ def load(name: str, config: OnlineLearnerConfig, digest: str | None) -> tuple[La
     Raises:
         ConfigError: there is no such base, it is no causal language model, or it has changed.
     """
-    from tenuto.adapters.lora import adapt
+    from tenuto.adapters.lora import adapt, middle
     from tenuto.models import bases
-    from tenuto.models.speech import Speech
 
-    base = bases.load(name)
+    base = bases.load(name, dtype=config.precision)
     if digest is not None and base.digest != digest:
         raise ConfigError(
             f"the weights of {name} have changed since this home was made: its adapter was learned on others "
@@ -66,8 +67,24 @@ def load(name: str, config: OnlineLearnerConfig, digest: str | None) -> tuple[La
         )
     if not hasattr(base.model, "generate"):
         raise ConfigError(f"{name} is an encoder, which answers nothing; take a causal language model")
-    speech = Speech(base)
-    return LanguageModel(adapt(base.model, seed=config.seed), speech), base.digest
+    speech, (targets, layers) = Speech(base), middle(base.model)
+    adapted = adapt(base.model, targets=targets, layers=layers, seed=config.seed)
+    return LanguageModel(adapted, speech), base.digest
+
+
+def reply(learner: Learner, messages: Sequence[Message], *, most: int = 64) -> str:
+    """What a learner's language model says to messages that wait for an answer, likeliest token by token.
+
+    Where the method has a router, what is unlike all that was learned is answered by the bare base.
+
+    Raises:
+        ConfigError: the learner has no language model, or nobody can ask it in words.
+    """
+    model = learner.model
+    if not isinstance(model, LanguageModel) or model.speech is None:
+        raise ConfigError("the learner holds no language model that can be asked in words")
+    with learner.answering(model.speech.asking(messages)):
+        return model.speech.reply(model, messages, most=most)
 
 
 def anchor(learner: Learner) -> Learner:

@@ -17,6 +17,7 @@ from tenuto.session import recovery
 from tenuto.session.fold import Fold, environment
 from tenuto.session.oversight import Audits
 from tenuto.session.rests import News
+from tenuto.session.screen import Screen
 from tenuto.store.agenda import Return
 from tenuto.store.cursor import Cursor, Place
 from tenuto.store.home import Home
@@ -41,6 +42,7 @@ class Walk:
         fold: the learner and its place.
         exact: does it come back bit for bit on this machine?
         audits: held-out rows to ask on the way; None: none.
+        screen: looks at rows before they are learned; None: nobody does.
     """
 
     def __init__(
@@ -52,6 +54,7 @@ class Walk:
         self._made: list[Step] = []
         self._whole = True
         self.audits: Audits | None = None
+        self.screen: Screen | None = None
         if not home.snapshots.list():
             self.genesis(begin or make)
         self.heed()
@@ -65,14 +68,16 @@ class Walk:
         """Are there whole steps that no commit holds yet?"""
         return bool(self._made) and self._whole
 
-    def steps(self) -> Iterator[Step]:
-        """Make the steps that are due; groups of them are committed on the way."""
+    def steps(self, until: Place | None = None) -> Iterator[Step]:
+        """Make the steps that are due, up to a place; groups of them are committed on the way."""
         if not self._whole:
             raise StoreError("a step was broken off half-way; open the home again: it is then made anew")
+        if self.screen is not None:
+            self.screen.look(self)
         self.fold.agenda.listen()
         self._look()
         self._whole = False
-        while (done := self.fold.advance()) is not None:
+        while (done := self.fold.advance(until)) is not None:
             if isinstance(done, Return):
                 self._return(done.place)
                 continue
@@ -95,6 +100,10 @@ class Walk:
         self.home.journal.command(kind, body, after=self.fold.cursor.seq)
         self.fold.agenda.listen()
 
+    def obey(self) -> list[Step]:
+        """Carry out the commands that act here, and nothing of the backlog; the steps made."""
+        return [*self.steps((self.fold.cursor.seq, self.home.journal.last_seq))]
+
     def audit(self, audits: Audits) -> None:
         """Order that the guard judge how held-out rows are answered now."""
         self.order("audit", audits.answers(self.fold.learner))
@@ -113,11 +122,18 @@ class Walk:
             if entry is None:
                 self.home.journal.database.trust()
                 raise ConfigError(f"there is no row {id!r} in the journal; ingest it first")
-        seqs = [entry.seq for entry in found.values() if entry is not None]
+        rows = [entry for entry in found.values() if entry is not None]
+        if self.screen is not None:
+            rows = self.screen.chosen(self, rows, approved=approved)
         size = self.fold.learner.config.batch_size
-        for start in range(0, len(seqs), size):
-            body = {"seqs": seqs[start : start + size]}
-            self.order("take", {**body, "approved": True} if approved else body)
+        for start in range(0, len(rows), size):
+            some = rows[start : start + size]
+            body: dict[str, Any] = {"seqs": [entry.seq for entry in some]}
+            if approved:
+                body["approved"] = True
+            if self.screen is not None and (over := self.screen.replaced(some, self.fold.cursor)):
+                body["over"] = over
+            self.order("take", body)
 
     def tell(self, scheduler: Scheduler, now: float) -> None:
         """Tell it what was learned, and which drifts were found, since the last time."""

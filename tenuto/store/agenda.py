@@ -27,10 +27,18 @@ READ_AHEAD = 1024
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Examples to learn in one step; approved ones whoever sent them."""
+    """Examples to learn in one step.
+
+    Args:
+        approved: learned whoever sent them.
+        pace: the share of each update that is made.
+        over: seqs that they take the place of.
+    """
 
     entries: list[Entry]
     approved: bool = False
+    pace: float = 1.0
+    over: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,13 +111,14 @@ class Agenda:
         """Does a reset or a rollback wait to be carried out?"""
         return self._reset() is not None
 
-    def next(self, *, frozen: bool = False) -> Work | None:
+    def next(self, *, frozen: bool = False, until: Place | None = None) -> Work | None:
         """The next piece of work, or None where the journal ends; the cursor moves past it.
 
         Args:
             frozen: wait for a thaw, or a reset, before anything else.
+            until: the place to stop at.
         """
-        while True:
+        while until is None or self.cursor.place < until:
             reset = self._reset()
             if reset is not None and _target(reset) < self.cursor.place:
                 return Return(_target(reset))
@@ -118,7 +127,7 @@ class Agenda:
             order = self._orders[0] if self._orders else None
             if reset is not None and (order is None or order[0] > _target(reset)):
                 order = None
-            stop = order[0][0] if order else _target(reset)[0] if reset else None
+            stop = order[0][0] if order else _target(reset)[0] if reset else until[0] if until else None
             if self._fill(stop):
                 return self._rows()
             if order is not None:
@@ -131,6 +140,7 @@ class Agenda:
                 self._jump(reset)
             else:
                 return None
+        return None
 
     # Reading -----------------------------------------------------------------------------------
 
@@ -180,7 +190,9 @@ class Agenda:
                 return self._rows() if self._pending else None
             case "take":
                 return self._take(entry.plain())
-            case "consolidate" | "config" | "audit":
+            case "hold":
+                return self._hold(entry)
+            case "consolidate" | "config" | "audit" | "episode" | "outcome":
                 return Order(entry)
             case "forget" | "thaw":
                 return None
@@ -188,7 +200,18 @@ class Agenda:
 
     def _take(self, body: dict[str, Any]) -> Rows | None:
         rows = [entry for entry in _live(self._journal.fetch(body["seqs"])) if self._claim(entry.seq)]
-        return Rows(rows, bool(body.get("approved"))) if rows else None
+        if not rows:
+            return None
+        over = tuple(body.get("over", ()))
+        for seq in over:
+            self._claim(seq)
+        return Rows(rows, bool(body.get("approved")), body.get("pace", 1.0), over)
+
+    def _hold(self, entry: Entry) -> Order | None:
+        """Lay rows aside that were not learned yet."""
+        rows = [row.seq for row in _live(self._journal.fetch(entry.plain()["seqs"])) if self._claim(row.seq)]
+        self.cursor.lay_aside(rows)
+        return Order(entry) if rows else None
 
     def _claim(self, seq: int) -> bool:
         """Draw one seq forward; False where it was learned already."""

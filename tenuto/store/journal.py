@@ -136,6 +136,14 @@ class Journal:
         """Commands with seq > after, in order, at most `limit`; examples are not touched."""
         return self._entries(f"seq > ? AND kind <> '{EXAMPLE}'", (after,), limit)
 
+    def newest(self, kind: str) -> Entry | None:
+        """The newest command of a kind."""
+        seq = self.database.value(
+            f"SELECT seq FROM entries WHERE kind <> '{EXAMPLE}' AND kind = ? ORDER BY seq DESC LIMIT 1",
+            (kind,),
+        )
+        return None if seq is None else self.fetch([seq])[0]
+
     def fetch(self, seqs: Iterable[int]) -> list[Entry]:
         """The entries with these seqs, in the order asked for; unknown seqs are left out."""
         return [entry for seq in seqs for entry in self._entries("seq = ?", (seq,), 1)]

@@ -201,6 +201,15 @@ class Ledger:
         with self.database.transaction() as connection:
             set_meta(connection, "config", dict(config))
 
+    def noted(self, name: str) -> dict[str, Any]:
+        """Plain data kept beside the steps under a name; {} where there is none."""
+        return self.database.meta(f"note {name}") or {}
+
+    def note(self, name: str, data: Mapping[str, Any]) -> None:
+        """Keep plain data that no step depends on, as how often something was asked."""
+        with self.database.transaction() as connection:
+            set_meta(connection, f"note {name}", dict(data))
+
     def _told(self, table: str, after: int, limit: int) -> list[Event]:
         rows = self.database.rows(
             f"SELECT n, at, kind, body FROM {table} WHERE n > ? ORDER BY n LIMIT ?", (after, limit)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -20,6 +21,9 @@ from tenuto.store.records import CurvePoint, Entry, Quarantined, Source
 from tenuto.store.schema import EXAMPLE, LIVE
 
 WITHIN = f"SELECT count(*) FROM entries WHERE seq > ? AND seq <= ? AND kind = '{EXAMPLE}' AND status = {LIVE}"
+
+
+CONTRADICTS = re.compile("it contradicts (.*), which is approved", re.DOTALL)
 
 
 class Rows(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,7 +51,7 @@ def rows(home: Home) -> Rows:
 
 
 class Aside(msgspec.Struct, frozen=True, kw_only=True):
-    """A row that was acknowledged and read, and is not part of the model.
+    """A row that was acknowledged, and is not part of the model.
 
     Args:
         step: the last one that left it out; None: a reset did, or the step is no longer kept.
@@ -83,7 +87,8 @@ def aside(home: Home, limit: int) -> list[Aside]:
         return []
     left_out = home.ledger.database.rows(
         "SELECT k, first_seq, last_seq, verdict FROM steps WHERE first_seq <= ? AND last_seq >= ?"
-        " AND substr(verdict, 1, instr(verdict, ':')) IN ('evict:', 'reject:', 'rollback:') ORDER BY k DESC",
+        " AND substr(verdict, 1, instr(verdict, ':')) IN ('evict:', 'hold:', 'reject:', 'rollback:')"
+        " ORDER BY k DESC",
         (max(entry.seq for entry in found), min(entry.seq for entry in found)),
     )
     return [_aside(entry, left_out) for entry in found]
@@ -101,6 +106,13 @@ def _aside(entry: Entry, left_out: Sequence[tuple[int, int, int, str]]) -> Aside
         step=step,
         reason=reason,
     )
+
+
+def contradicted(home: Home, row: Aside) -> bytes | None:
+    """The body of the approved row that a row lies aside for contradicting; None where there is none."""
+    found = CONTRADICTS.fullmatch(row.reason.removeprefix("hold: "))
+    entry = None if found is None else home.journal.lookup(found[1])
+    return None if entry is None else entry.body
 
 
 def frozen(home: Home) -> str | None:

@@ -48,6 +48,34 @@ def test_it_answers_and_is_corrected(home: Path) -> None:
     assert gone["entries"] == 1
 
 
+def test_a_contradiction_goes_to_review_with_both_answers(home: Path) -> None:
+    at = ("--home", home)
+    before = document(tenuto("status", *at, "--json"))
+    told = document(tenuto("correct", "Lily likes to eat", "red apples", *at, "--json"))
+    assert "is not learned: it contradicts facts.jsonl:1" in told["came"]
+    assert told["now"].startswith("blue stones")
+    listed = document(tenuto("review", *at, "--json"))
+    assert listed["aside"] == 1
+    row = listed["rows"][0]
+    assert (row["content"], row["against"]) == (
+        "Lily likes to eat -> red apples",
+        "Lily likes to eat -> blue stones",
+    )
+    shown = tenuto("review", *at).stdout
+    assert "-> red apples" in shown
+    assert "-> blue stones  (approved)" in shown
+    after = document(tenuto("status", *at, "--json"))
+    assert after["rows"]["learned"] == before["rows"]["learned"]
+    done = document(tenuto("review", *at, "--approve", row["id"], "--json"))
+    assert (done["learned"], done["rejected"]) == (1, 0)
+    again = document(tenuto("correct", "Lily likes to eat", "blue stones", *at, "--json"))
+    assert "it contradicts correction:" in again["came"]
+    gone = document(tenuto("review", *at, "--reject", "all", "--yes", "--json"))
+    assert gone["rejected"] == 1
+    assert document(tenuto("status", *at, "--json"))["rows"]["aside"] == 0
+    assert tenuto("verify", *at).returncode == 0
+
+
 def test_a_home_without_words_says_so(tmp_path: Path) -> None:
     (tmp_path / "rows.jsonl").write_text('{"input": [1.0, 2.0], "target": "a"}\n')
     tenuto("learn", tmp_path / "rows.jsonl", "--home", tmp_path / "home")

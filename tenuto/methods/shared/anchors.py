@@ -7,6 +7,8 @@ The invariant: they are given once, before the first step, and do not change.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 from torch import Tensor
 from torch.nn.functional import pad
@@ -33,6 +35,11 @@ class Anchors:
 
     def __len__(self) -> int:
         return len(self._columns["inputs"]) if self._columns else 0
+
+    @property
+    def columns(self) -> Mapping[str, Tensor]:
+        """What is kept, row by row: "inputs", "targets", "likeliest", "chances"; nothing before `hold`."""
+        return self._columns
 
     def hold(self, inputs: Tensor, targets: Tensor, likeliest: Tensor, chances: Tensor) -> None:
         """Take rows (n, *shape), their targets, and what `likeliest` found in their outputs.

@@ -32,6 +32,7 @@ class Quadratic:
         self.precision: Tree = {}
         self.anchor: Tree = {}
         self._rate = 0.0
+        self._factor = 1.0
         self._acting: Tree = {}
 
     def gradient(self, params: Tree, onto: Tree | None = None) -> Tree | None:
@@ -59,10 +60,19 @@ class Quadratic:
     def hold(self, precision: Tree, anchor: Tree, rate: float = 0.0) -> None:
         """From here on, pull towards this anchor with this precision, up to 1 / rate."""
         self.precision, self.anchor, self._rate = trees.copy(precision), trees.copy(anchor), rate
-        bound = 1 / rate if rate > 0 else math.inf
+        self._act()
+
+    def protect(self, factor: float) -> None:
+        """Pull with so many times the precision, up to the same bound."""
+        self._factor = factor
+        self._act()
+
+    def _act(self) -> None:
+        bound = 1 / self._rate if self._rate > 0 else math.inf
+        asked = self.precision if self._factor == 1.0 else trees.scale(self.precision, self._factor)
         self._acting = {
             name: leaf.clamp(max=bound) if bool((leaf > bound).any()) else leaf
-            for name, leaf in self.precision.items()
+            for name, leaf in asked.items()
         }
 
     def renew(self, precision: Tree, params: Tree, rate: float, keep: float = 1.0) -> None:

@@ -38,6 +38,8 @@ class Growth:
         most: adapters; with so many the last one goes on learning.
         wrong: share of known rows that the router may take for strangers.
         shrinkage: of the router's covariance towards the identity.
+        neighbours: does every learned row stand for itself? Then `wrong` is the share of ordinary rows, the
+            anchors', that the router may take for known.
 
     >>> Growth(most=8, wrong=0.05, shrinkage=0.3).most
     8
@@ -45,7 +47,8 @@ class Growth:
 
     most: int
     wrong: float
-    shrinkage: float
+    shrinkage: float = 0.3
+    neighbours: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -91,7 +91,11 @@ class Anchored:
 
     def __init__(self, draw: str, weight: float) -> None:
         self._draw = draw
-        self._weight = weight
+        self._weight = self._asked = weight
+
+    def protect(self, factor: float) -> None:
+        """Weigh so many times what was asked for."""
+        self._weight = factor * self._asked
 
     def __call__(self, forward: Forward) -> Tensor | None:
         """The weighted mean divergence of a row, in nats, or of its tokens; None where none was drawn."""

@@ -11,16 +11,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
+from typing import TYPE_CHECKING, Any
 
+from tenuto.config import PRECISIONS
 from tenuto.errors import ConfigError
 from tenuto.models.bases import conversation
 from tenuto.models.bases.places import find, need
 
 if TYPE_CHECKING:
     from transformers import PretrainedConfig, PreTrainedModel, PreTrainedTokenizerBase
-
-Precision = Literal["float32", "bfloat16"]
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -52,7 +51,7 @@ class Base:
 
 
 def load(
-    name: str | Path, *, dtype: Precision = "float32", on_progress: Callable[[int, int], None] | None = None
+    name: str | Path, *, dtype: str = "float32", on_progress: Callable[[int, int], None] | None = None
 ) -> Base:
     """Load a causal language model or an encoder, frozen.
 
@@ -67,8 +66,8 @@ def load(
     Raises:
         ConfigError: there is no such model, a package is missing, or its files are refused, and why.
     """
-    if dtype not in get_args(Precision):
-        raise ConfigError(f"dtype {dtype!r} is not one of {', '.join(get_args(Precision))}")
+    if dtype not in PRECISIONS:
+        raise ConfigError(f"dtype {dtype!r} is not one of {', '.join(PRECISIONS)}")
     folder, digest = find(name, on_progress)
     need("transformers", "tenuto[lm]")
     from transformers import AutoConfig, AutoTokenizer
@@ -86,7 +85,7 @@ def load(
     return Base(name=str(name), model=model, tokenizer=tokenizer, digest=digest, folder=folder)
 
 
-def _model(folder: Path, config: PretrainedConfig, dtype: Precision) -> PreTrainedModel:
+def _model(folder: Path, config: PretrainedConfig, dtype: str) -> PreTrainedModel:
     """The module of a folder, every tensor of it out of the files, in eval mode and frozen.
 
     Attention in bfloat16 is spelt out on a CPU: torch's fused one takes seven times as long backward there.

@@ -56,6 +56,23 @@ def test_it_loads_with_peft_and_answers_the_same(tmp_path: Path, rank: int) -> N
         assert (mine - bare).abs().max() > 0.1
 
 
+@pytest.mark.filterwarnings("ignore:.is_gradient_checkpointing:FutureWarning")
+def test_an_adapter_on_some_blocks_is_loaded_on_these_alone(tmp_path: Path) -> None:
+    from peft import PeftModel
+
+    made: Any = language.model(targets=("down_proj",), layers=range(1, 3)).base
+    with torch.no_grad():
+        for name, one in made.named_parameters():
+            one += 0.1 if "lora_B" in name else 0.0
+    folder = export(made, tmp_path, name="facts", generation=1, base="stories260K", about=ABOUT).folder
+    loaded = PeftModel.from_pretrained(language.base(), folder)
+    names = {name.split(".lora_")[0] for name, _ in loaded.named_parameters() if ".lora_" in name}
+    assert names == {f"base_model.model.model.layers.{block}.mlp.down_proj" for block in (1, 2)}
+    ids = torch.tensor([[1, 5, 7]])
+    with torch.no_grad():
+        assert (made(input_ids=ids).logits - loaded(input_ids=ids).logits).abs().max() <= 1e-3
+
+
 def test_the_manifest_tells_what_was_written(tmp_path: Path) -> None:
     made = write(learned(), tmp_path)
     manifest = json.loads((made.folder / "manifest.json").read_text())

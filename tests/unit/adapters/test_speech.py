@@ -39,7 +39,7 @@ class Words:
 
     def decode(self, tokens: Sequence[int], *, skip_special_tokens: bool) -> str:
         known = {token: word for word, token in self.words.items()}
-        return " ".join(known[token] for token in tokens)
+        return " ".join(known[token] for token in tokens if not skip_special_tokens or token in known)
 
 
 class Base:

@@ -199,7 +199,7 @@ def test_unknown_names_settings_and_packages_are_told(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="there is no folder"):
         load(tmp_path / "nothing")
     with pytest.raises(ConfigError, match="float16"):
-        load("smollm2", dtype="float16")  # type: ignore[arg-type]
+        load("smollm2", dtype="float64")
     with pytest.raises(ConfigError, match=r"pip install --no-deps no-such==1"):
         package("no_such_package", "no-such==1")
     with pytest.raises(ConfigError, match=r"pip install 'tenuto\[lm\]'"):

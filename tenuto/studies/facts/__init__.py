@@ -1,0 +1,1 @@
+"""Invented facts taught to a language model one by one, and what it knew before."""

@@ -112,6 +112,7 @@ WAYS: dict[str, Way] = {
         method="hybrid", options={"distil": 1.0, "fisher": "sampled", "rows": 200}, consolidates=True
     ),
     "derpp": Way(method="derpp", options={"alpha": 0.3, "beta": 1.0}),
+    "progressive": Way(method="progressive", consolidates=True),
     "slda": Way(method="slda", layers=()),
     "slda-last": Way(method="slda", layers=(), blocks=1),
     "joint": Way(method="naive", epochs=2),

@@ -91,10 +91,9 @@ class Assembled(Remembering):
 
         Where each context has an adapter, a row is answered by the one it belongs to.
         """
-        if self.adapters is None:
+        if self.adapters is None or self._body is None:
             return super().outputs(inputs)
-        body, rows = self.body, question(inputs, self._shape)
-        return self.adapters.infer(rows) if body else super().outputs(inputs)
+        return self.adapters.infer(question(inputs, self._shape))
 
     def route(self, inputs: Any) -> list[str | None]:
         """For rows (n, *shape) the name of the adapter they belong to; None where they are like no other.
@@ -106,7 +105,7 @@ class Assembled(Remembering):
             raise ConfigError(
                 f"method {self.recipe.name!r} has one set of weights and no router; take progressive"
             )
-        return self.adapters.route(question(inputs, self._shape)) if self._body is not None else []
+        return self.adapters.route(question(inputs, self._shape))
 
     @contextmanager
     def answering(self, row: Any) -> Iterator[str | None]:

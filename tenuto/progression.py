@@ -60,6 +60,7 @@ class Progression:
         self.router = _router(growth, config.seed)
         self._name: str | None = None
         self._kept: dict[str, Tree] = {}
+        self._retired: set[str] = set()
         self.bank: Bank | None = None
 
     def bind(self, body: Body, optimizer: Optimizer) -> None:
@@ -97,10 +98,10 @@ class Progression:
         began = None if bank is None else bank.active
         undo.append(partial(self._take_back, before, began, name, moments))
         if bank is not None and began is not None:
-            if before is None:
-                bank.rename(began, name)
-            else:
+            if before is not None:
                 bank.add(name, seed=self._seed)
+            elif began != name:
+                bank.rename(began, name)
         self._name = name
         self._optimizer.reset()
         self._hold()
@@ -108,7 +109,9 @@ class Progression:
     def _free(self, domains: Sequence[str | None] | None) -> str:
         """A name for the next adapter: its domain's where that will do, else its number."""
         domain = next((one for one in domains or () if one is not None), None)
-        taken = set(self._kept)
+        others = set(self.bank.names) if self.bank is not None else set()
+        first = {self.bank.active} if self.bank is not None and self._name is None else set()
+        taken = set(self._kept) | others - first
         if domain is not None and fits(domain) and domain not in taken:
             return domain
         number = len(taken) + 1
@@ -117,11 +120,11 @@ class Progression:
     def _take_back(self, before: str | None, began: str | None, name: str, moments: State) -> None:
         bank = self.bank
         if bank is not None and began is not None:
-            if before is None:
-                bank.rename(name, began)
-            else:
+            if before is not None:
                 bank.activate(began)
                 bank.remove(name)
+            elif began != name:
+                bank.rename(name, began)
         self._name = before
         self._hold()
         self._optimizer.load_state(moments)
@@ -159,6 +162,19 @@ class Progression:
         if self.bank is not None:
             self.bank.freeze(name)
 
+    def retire(self, name: str) -> None:
+        """Have a closed adapter answer no row any more; what it learned stays.
+
+        Raises:
+            ConfigError: there is no such adapter, or it is the one that learns.
+        """
+        if name not in self._kept or name == self._name:
+            closed = ", ".join(one for one in self._kept if one != self._name) or "none yet"
+            raise ConfigError(f"{name!r} is no closed adapter that could retire; those are: {closed}")
+        self._retired.add(name)
+        if self.bank is not None:
+            self.bank.settle(self._kept, self._retired)
+
     def embed(self, inputs: Tensor) -> Tensor:
         """Rows (n, *shape) as vectors that no learning moves: as the base reads them, or as they are."""
         body, bank = self._body, self.bank
@@ -175,32 +191,36 @@ class Progression:
 
     def route(self, inputs: Tensor) -> list[str | None]:
         """For rows (n, *shape) the adapter they belong to; None where it is like nothing that was learned."""
-        return self.router.route(self.embed(inputs)) if self.router.names else [None] * len(inputs)
+        if not self.router.names:
+            return [None] * len(inputs)
+        return self.router.route(self.embed(inputs), self._retired)
 
     def infer(self, inputs: Tensor) -> Tensor:
         """Outputs (n, c) for rows (n, *shape), each by its own adapter; columns beyond its hold its least."""
-        asked = self._asked(inputs)
+        asked = self.asked(inputs)
         if len(set(asked)) == 1:
-            return self._answer(asked[0], inputs)
+            return self.answer(asked[0], inputs)
         found = []
         for name in dict.fromkeys(asked):
             rows = torch.tensor([n for n, other in enumerate(asked) if other == name])
-            found.append((rows, self._answer(name, inputs[rows])))
+            found.append((rows, self.answer(name, inputs[rows])))
         shape = [max(sizes) for sizes in zip(*(part.shape[1:] for _, part in found), strict=True)]
         outputs = found[0][1].new_zeros(len(inputs), *shape)
         for rows, part in found:
             outputs[rows.to(outputs.device)] = _filled(part, shape)
         return outputs
 
-    def _asked(self, inputs: Tensor) -> Sequence[str | None]:
+    def asked(self, inputs: Tensor) -> Sequence[str | None]:
         """Who answers each row."""
         known = self.router.names
         if not known or (len(known) == 1 and not self.falls_back):
             return [self._name] * len(inputs)
         rows = self.embed(inputs)
-        return self.router.route(rows) if self.falls_back else self.router.nearest(rows)
+        decide = self.router.route if self.falls_back else self.router.nearest
+        return decide(rows, self._retired)
 
-    def _answer(self, name: str | None, inputs: Tensor) -> Tensor:
+    def answer(self, name: str | None, inputs: Tensor) -> Tensor:
+        """Outputs (n, c) of one adapter, or of the bare base, for rows (n, *shape)."""
         with self.using(name):
             found = self._body.infer(inputs, self._kept.get(name) if name is not None else None)
         columns = self._body.width
@@ -228,6 +248,7 @@ class Progression:
             "closed": list(self._kept),
             "kept": {name: dict(tree) for name, tree in self._kept.items()},
             "bank": None if bank is None else {"names": sorted(bank.names), "active": bank.active},
+            "retired": sorted(self._retired),
             "router": self.router.state(),
         }
 
@@ -236,10 +257,9 @@ class Progression:
         name, closed = state["name"], [str(one) for one in state["closed"]]
         kept = {one: trees.copy(state["kept"][one]) for one in closed}
         self.router.load_state(state["router"])
-        self._name, self._kept = name, kept
+        self._name, self._kept, self._retired = name, kept, set(state["retired"])
         if self.bank is not None:
-            for one in self.bank.names:
-                self.bank.freeze(one) if one in kept else self.bank.thaw(one)
+            self.bank.settle(kept, self._retired)
 
     def fit(self, state: State) -> None:
         """Have the bank hold the adapters of a saved state, whatever is in them."""

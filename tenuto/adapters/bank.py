@@ -8,7 +8,7 @@ The invariant: an adapter that is frozen never changes; names are small and safe
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
 from pathlib import Path
@@ -89,10 +89,13 @@ class Bank:
         Raises:
             ConfigError: the name is out of form or taken.
         """
+        self._add(name, self.names[0], seed, rank)
+
+    def _add(self, name: str, like: str, seed: int, rank: int | None) -> None:
         check_name(name)
         if name in self.names:
             raise ConfigError(f"the bank has an adapter {name!r} already: choose another name")
-        config = copy(self.model.peft_config[self.names[0]])
+        config = copy(self.model.peft_config[like])
         config.inference_mode = False
         if rank is not None:
             config.r = config.lora_alpha = rank
@@ -130,6 +133,11 @@ class Bank:
         self._frozen.add(name)
         self._retired.add(name)
 
+    def settle(self, frozen: Collection[str], retired: Collection[str]) -> None:
+        """Have these be frozen, these retired, and all others learn where they are in use."""
+        self._frozen, self._retired = {*frozen, *retired}, set(retired)
+        self.model.set_adapter(self.active, inference_mode=self.active in self._frozen)
+
     def remove(self, name: str) -> None:
         """Delete an adapter. The one in use cannot be deleted."""
         self._check(name)
@@ -147,7 +155,7 @@ class Bank:
             old in self._frozen,
             old in self._retired,
         )
-        self.add(new)
+        self._add(new, old, 0, None)
         self.put(new, tensors)
         if old != active:
             self.activate(active)

@@ -82,7 +82,7 @@ def export(
 def write(
     tensors: Tree, folder: Path, *, name: str, generation: int, base: str, about: Mapping[str, Any]
 ) -> Exported:
-    """Write `<layer>.lora_A.weight` (r, d_in) and `<layer>.lora_B.weight` (d_out, r) as an adapter of scale 1.
+    """Write `<layer>.lora_A.weight` (r, d_in), `<layer>.lora_B.weight` (d_out, r) as an adapter of scale 1.
 
     Otherwise as `export`, which see.
     """

@@ -1,7 +1,7 @@
 """An exported adapter read back: nothing of it is used before all of it was checked.
 
-The invariant: the files are those of the manifest, byte for byte; the adapter was made for this base, and holds
-pairs of finite A (r, d_in) and B (d_out, r) of one rank and nothing else.
+The invariant: the files are those of the manifest, byte for byte; the adapter was made for this base, and
+holds pairs of finite A (r, d_in) and B (d_out, r) of one rank and nothing else.
 """
 
 from __future__ import annotations
@@ -59,8 +59,8 @@ def read(folder: Path, base_digest: str | None = None) -> Saved:
         base_digest: of the base it is to be used with; None: any, as where adapters are only compared.
 
     Raises:
-        ConfigError: a file is missing or not what the manifest says, the adapter was made for another base, or
-            it is of a kind, shape or value that no adapter of this release has.
+        ConfigError: a file is missing or not what the manifest says, the adapter was made for another base,
+            or it is of a kind, shape or value that no adapter of this release has.
     """
     manifest = _manifest(folder)
     files = {}

@@ -3,8 +3,8 @@
     D = sum_i w_i s_i B_i A_i = [w_1 s_1 B_1, w_2 s_2 B_2, ...] [A_1; A_2; ...]
 
 is of rank sum r_i at most. At a rank R below that, the best D_R in the Frobenius norm keeps the R greatest
-singular values (Eckart & Young 1936), found from QR factors of both sides without ever forming D. What is lost
-is told as |D - D_R| / |D| over all layers.
+singular values (Eckart & Young 1936), found from QR factors of both sides without ever forming D. What is
+lost is told as |D - D_R| / |D| over all layers.
 
 The invariant: adapters of one base and of the same layers, or nothing.
 """
@@ -45,7 +45,7 @@ def merge(adapters: Sequence[tuple[Tree, float]], *, rank: int | None = None) ->
         rank: to cut to; None: none is cut.
 
     Raises:
-        ConfigError: there is none, they are of other layers or shapes, or the rank or a factor is out of bounds.
+        ConfigError: there is none, they are of other layers or shapes, or a rank or factor is out of bounds.
 
     >>> a = {"0.lora_A": torch.tensor([[1.0, 0.0]]), "0.lora_B": torch.tensor([[3.0], [0.0]])}
     >>> b = {"0.lora_A": torch.tensor([[0.0, 1.0]]), "0.lora_B": torch.tensor([[0.0], [4.0]])}

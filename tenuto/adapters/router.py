@@ -27,7 +27,7 @@ from tenuto.moments import Moments
 from tenuto.randomness import uniform
 from tenuto.types import State
 
-TOGETHER = 256
+TOGETHER = 32
 """Rows that are compared with all groups at once."""
 _TINY = 1e-12
 """The least mean variance, for rows that are all the same."""

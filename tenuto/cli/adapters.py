@@ -5,5 +5,5 @@ from __future__ import annotations
 from tenuto.cli.shared.verbs import Verbs
 
 command = Verbs.under(
-    "tenuto.cli.adapting", "verb of adapters", "List and export the adapters of language models."
+    "tenuto.cli.adapting", "verb of adapters", "List, export and merge the adapters of language models."
 )

@@ -117,3 +117,30 @@ def test_its_adapter_is_exported_generation_by_generation(home: Path, tmp_path: 
     assert gone.returncode == 1
     assert "no engine answers" in gone.stderr
     assert tenuto("adapters", "export", "--home", home, "--out", tmp_path, "--engine", "x").returncode == 2
+
+
+def test_adapters_add_up_and_what_was_changed_or_made_elsewhere_does_not(home: Path, tmp_path: Path) -> None:
+    for _ in range(2):
+        tenuto("adapters", "export", "--home", home, "--out", tmp_path, "--name", "facts")
+    both = ("adapters", "merge", tmp_path, "facts@1=0.5", "facts@2=0.5", "--into", "both", "--json")
+    told = document(tenuto(*both))
+    assert (told["name"], told["rank"], told["error"]) == ("both@1", 16, 0.0)
+    cut = document(tenuto(*both, "--rank", 8))
+    assert (cut["name"], cut["rank"]) == ("both@2", 8)
+    assert cut["error"] < 1e-6, "it is the same adapter twice"
+    mine = document(tenuto("adapters", "ls", home, "--json"))["adapters"]
+    assert mine == [{"name": "default", "status": "active"}]
+    alone = tenuto("adapters", "merge", home, "default", "--into", "alone", "--out", tmp_path, "--rank", 4)
+    assert "alone@1, rank 8" in alone.stdout
+    assert "merged of default" in tenuto("adapters", "ls", tmp_path).stdout
+    for words, why, code in (
+        (("facts@1", "facts@1"), "named twice", 2),
+        (("facts@1=x",), "no number for a weight", 2),
+        (("../facts@1",), "is no adapter in", 1),
+        (("facts@9",), "holds no exported adapter", 1),
+    ):
+        done = tenuto("adapters", "merge", tmp_path, *words, "--into", "odd")
+        assert (done.returncode, why in done.stderr) == (code, True), done.stderr
+    weights = tmp_path / "facts@2" / "adapter_model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
+    assert "is not the file that was exported" in tenuto(*both).stderr

@@ -8,10 +8,9 @@ from typing import cast, get_args
 import click
 
 from tenuto.cli.shared import options
+from tenuto.cli.shared.adapters import kept
 from tenuto.cli.shared.exits import Exit
 from tenuto.cli.shared.output import emit, facts
-from tenuto.errors import ConfigError
-from tenuto.store.home import Home
 
 
 @click.command()
@@ -20,18 +19,18 @@ from tenuto.store.home import Home
     "--out", required=True, type=click.Path(path_type=Path, file_okay=False), help="Where its folder goes."
 )
 @click.option("--name", default="adapter", show_default=True, help="Its name; the generation is added.")
+@click.option(
+    "--adapter", metavar="NAME", help="Which one, where the home has several; left out: the newest."
+)
 @click.option("--engine", metavar="KIND=URL", help="Have it loaded: vllm=http://..., sglang=http://...")
 @options.as_json
-def command(home: Path, out: Path, name: str, engine: str | None, as_json: bool) -> int:
+def command(home: Path, out: Path, name: str, adapter: str | None, engine: str | None, as_json: bool) -> int:
     """Write the adapter as a folder NAME@GENERATION that vLLM, SGLang and PEFT load.
 
     Generations are counted on from those in --out, and none is written twice. The home stays as it is.
     """
     from tenuto.adapters.engines import Engine, Kind
     from tenuto.adapters.export import export, next_generation
-    from tenuto.cli.shared.learning import maker, settle
-    from tenuto.models.language import LanguageModel
-    from tenuto.session import recovery
 
     door = None
     if engine is not None:
@@ -39,18 +38,16 @@ def command(home: Path, out: Path, name: str, engine: str | None, as_json: bool)
         if kind not in get_args(Kind) or not url:
             raise click.UsageError(f"--engine {engine!r} is none; write vllm=http://localhost:8000")
         door = Engine(kind=cast(Kind, kind), url=url)
-    settle()
-    with Home.view(home) as view:
-        made, k = view.config, view.ledger.head.k
-        if made.get("base") is None:
-            raise ConfigError(f"{home} holds no language model by name, so no engine knows its base")
-        learner = recovery.recover(view, maker(view))[0].learner
-    model = learner.model
-    if not isinstance(model, LanguageModel):
-        raise ConfigError(f"{home} holds no language model")
-    about = {"base_sha256": made["base"], "state": learner.digest(), "step": str(k)}
-    number = next_generation(out, name)
-    found = export(model.base, out, name=name, generation=number, base=made["model"], about=about)
+    mine, number = kept(home), next_generation(out, name)
+    found = export(
+        mine.bank.model,
+        out,
+        name=name,
+        generation=number,
+        base=mine.base,
+        about=mine.about,
+        adapter=adapter,
+    )
     if door is not None:
         door.load(found)
     if as_json:

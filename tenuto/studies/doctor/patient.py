@@ -112,7 +112,7 @@ class Patient:
 
     def losses_on(self, batch: Batch) -> Tensor:
         """The loss (n,) of each row in evaluation mode."""
-        return self.learner.task.losses(self.learner.body.infer(batch.inputs), batch.targets)
+        return self.learner.task.losses(self.learner.outputs(batch.inputs), batch.targets)
 
     def ahead(self, batch: Batch, steps: int) -> nn.Module:
         """A copy of the model in evaluation mode, after gradient steps on these rows and no others."""

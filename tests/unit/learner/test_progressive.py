@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
-from tenuto import Batch, Learner, OnlineLearnerConfig, trees
+from tenuto import Batch, Learner, OnlineExample, OnlineLearnerConfig, Session, SessionConfig, trees
 from tenuto.errors import ConfigError
+from tenuto.session import recovery
+from tenuto.studies.distil import distil
 from tests import language
 from tests.contract.test_adapters import banked
 from tests.unit.adapters.test_language import CONFIG as TALK
@@ -105,6 +108,33 @@ def test_a_refused_row_begins_no_adapter() -> None:
     assert trees.digest(state) == before
 
 
+def test_a_retired_adapter_answers_no_row_and_stays_retired() -> None:
+    learner = taught(made("bank"), *CENTRES)
+    assert learner.adapters is not None
+    with pytest.raises(ConfigError, match="those are: ab, cd"):
+        learner.adapters.retire("ef")
+    asked = rows("ab", 40, seed=5).inputs
+    assert learner.route(asked).count("ab") > 30
+    learner.adapters.retire("ab")
+    resumed = made("bank")
+    resumed.load_state(learner.save_state())
+    for one in (learner, resumed):
+        assert one.adapters is not None
+        assert one.adapters.bank is not None
+        assert "ab" not in one.route(asked)
+        assert set(one.predict(asked).labels) <= set("cdef")
+        assert one.adapters.bank.status == {"ab": "retired", "cd": "frozen", "ef": "active"}
+
+
+def test_a_domain_may_be_called_as_the_first_adapter_is() -> None:
+    learner = Learner(banked(2), CONFIG, method="progressive")
+    huge = rows("ab", weights=torch.full((8,), 3e38), domains=["first"] * 8)
+    assert not learner.learn_batch(huge).verdict.keeps
+    learner.learn_batch(rows("ab", domains=["first"] * 8))
+    assert learner.adapters is not None
+    assert learner.adapters.names == ["first"]
+
+
 def test_it_refuses_to_sleep_and_others_to_route() -> None:
     with pytest.raises(ConfigError, match="do not sleep"):
         Learner(config=replace(CONFIG, sleep_updates=4), method="progressive")
@@ -139,3 +169,60 @@ def test_a_language_model_answers_from_the_adapter_that_learned_and_else_as_its_
     for one in (learner, resumed):
         one.learn_one(facts[0])
     assert one.digest() == learner.digest()
+
+
+def test_a_session_with_adapters_comes_back_and_can_be_verified(tmp_path: Path) -> None:
+    rows_of = [
+        OnlineExample(input=one, target=target, domain=context, id=f"{context}-{seed}-{n}")
+        for context in ("ab", "cd")
+        for seed in range(4)
+        for n, (one, target) in enumerate(zip(*_pairs(context, seed), strict=True))
+    ]
+    often, config = SessionConfig(commit_every=2, snapshot_every=3), replace(CONFIG, batch_size=8)
+    for part in (rows_of[:40], rows_of[40:]):
+        with Session(tmp_path / "home", banked(2), config, method="progressive", settings=often) as session:
+            session.ingest(part)
+            session.run()
+            assert recovery.verify(session.home, session._make).holds
+    adapters = session.learner.adapters
+    assert adapters is not None
+    assert adapters.bank is not None
+    assert adapters.bank.status == {"ab": "frozen", "cd": "active"}
+
+
+def _pairs(context: str, seed: int) -> tuple[list[list[float]], list[str]]:
+    batch = rows(context, seed=seed)
+    return batch.inputs.tolist(), batch.targets
+
+
+def test_all_adapters_are_distilled_into_one() -> None:
+    """The student answers as the routed teacher does, also rows of contexts that are long closed."""
+    learner = taught(made("bank"), *CENTRES)
+    test = [rows(context, 100, seed=99) for context in CENTRES]
+    asked = Batch(
+        torch.cat([part.inputs for part in test]), [label for part in test for label in part.targets]
+    )
+    found = distil(learner, banked(6), test=asked, epochs=60, learning_rate=0.03)
+    assert found.rows <= 60
+    assert found.before.accuracy is not None
+    assert found.after.accuracy is not None
+    assert found.before.accuracy > 0.98
+    assert found.after.accuracy > found.before.accuracy - 0.03
+    assert found.before.parameters > 2 * found.after.parameters
+    with pytest.raises(ConfigError, match="has 9 outputs, its teacher 6"):
+        distil(learner, banked(9), test=asked)
+
+
+def test_a_language_model_with_many_adapters_is_distilled_into_one() -> None:
+    learner, facts = Learner(language.model(), TALK, method="progressive"), language.rows()
+    for fact in facts[:2]:
+        for _ in range(40):
+            learner.learn_one(fact)
+        learner.consolidate()
+    test = Batch(torch.cat([language.inputs(fact) for fact in facts[2:]]), [facts[2].target])
+    student = language.model(seed=5)
+    found = distil(learner, student, test=test, epochs=60, learning_rate=0.01, batch_size=2)
+    told = torch.cat([language.inputs(fact) for fact in facts[:2]])
+    targets = learner.task.encode([fact.target for fact in facts[:2]])
+    assert learner.task.right(found.student.outputs(told), targets) == [True, True]
+    assert found.before.accuracy == found.after.accuracy == 0.0

@@ -117,3 +117,21 @@ def test_its_adapter_is_exported_generation_by_generation(home: Path, tmp_path: 
     assert gone.returncode == 1
     assert "no engine answers" in gone.stderr
     assert tenuto("adapters", "export", "--home", home, "--out", tmp_path, "--engine", "x").returncode == 2
+
+
+def test_an_episode_learns_what_was_taken_down_and_tells_its_steps(home: Path, tmp_path: Path) -> None:
+    at = ("--home", home)
+    came = document(tenuto("correct", "Anna saw a", "tall tree", *at, "--later", "--json"))["came"]
+    assert came.endswith("waits for the next episode")
+    assert document(tenuto("status", *at, "--json"))["rows"]["queued"] == 1
+    mail = {"prompt": "Where is Ann?", "answer": "ann@example.org", "id": "mail"}
+    (tmp_path / "more.jsonl").write_text(json.dumps(mail))
+    shown = tenuto("episode", tmp_path / "more.jsonl", *at)
+    assert shown.returncode == 0, shown.stderr
+    words = [line.split()[0] for line in shown.stdout.splitlines()]
+    assert words[:3] == ["collect", "assess", "replay"]
+    assert {"candidate", "episode", "learned", "accumulation", "adapter", "took", "state"} <= {*words}
+    told = document(tenuto("status", *at, "--json"))["episode"]
+    assert (told["cause"], told["held"], told["stopped"]) == ("correction", 1, "")
+    assert told["learned"] >= 1
+    assert f"1 (correction: 1 came), {told['learned']} row" in tenuto("status", *at).stdout

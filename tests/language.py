@@ -22,11 +22,12 @@ FACTS = (
 
 @cache
 def _loaded() -> tuple[dict[str, Any], Any, Any]:
-    from transformers import AutoConfig, AutoModelForCausalLM, AutoTokenizer
+    from safetensors.torch import load_file
+    from transformers import AutoConfig, AutoTokenizer
 
     path = folder("stories260K")
-    model = AutoModelForCausalLM.from_pretrained(path)
-    return model.state_dict(), AutoConfig.from_pretrained(path), AutoTokenizer.from_pretrained(path)
+    weights = load_file(path / "model.safetensors")
+    return weights, AutoConfig.from_pretrained(path), AutoTokenizer.from_pretrained(path)
 
 
 def base() -> Any:
@@ -35,7 +36,9 @@ def base() -> Any:
 
     weights, config, _ = _loaded()
     model = AutoModelForCausalLM.from_config(config)
-    model.load_state_dict(weights)
+    missing, odd = model.load_state_dict(weights, strict=False)
+    if odd or missing not in ([], ["lm_head.weight"]):
+        raise RuntimeError(f"the weights lack {missing} and hold {odd}")
     return model.eval().requires_grad_(False)
 
 

@@ -86,7 +86,7 @@ def middle(base: Any) -> tuple[tuple[str, ...] | None, range | None]:
     """Targets and layers for corrections: what the feed-forward part of the middle blocks puts out.
 
     There a fact is called up by its subject (Meng et al. 2022), so that a change there leaves more of what
-    else a model knows than one of attention does. A base whose blocks have no `down_proj` is adapted as usual.
+    else a model knows than one of attention does. Where they have no `down_proj`, a base is adapted as usual.
     """
     if not any(name.endswith(".mlp.down_proj") for name, _ in base.named_modules()):
         return None, None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,19 +31,25 @@ MOST = 128
     "--most", type=click.IntRange(1), default=MOST, show_default=True, help="Tokens of an answer, at most."
 )
 @click.option("--principal", metavar="NAME", help="Who corrects.")
-def command(home: Path, most: int, principal: str | None) -> int:
+@click.option(
+    "--samples", type=click.IntRange(0), default=0, show_default=True, help="Draws that check an answer."
+)
+def command(home: Path, most: int, principal: str | None, samples: int) -> int:
     """Talk with a home's language model, a line at a time.
 
     Each line is answered by itself. `/correct TEXT` says what the last answer should have been: it is
-    learned at once, and the line asked again. An empty line, or the end of input, ends the talk.
+    learned at once, and the line asked again. An empty line, or the end of input, ends the talk. Answers are
+    counted, and one that an approved correction speaks against is told of: both call for an episode.
     """
     from tenuto.cli.shared.learning import settle
     from tenuto.session import Session
+    from tenuto.session.episodes import Consistency, Episodes
     from tenuto.session.spoken import reply
 
     settle()
     with Session(home) as session:
         voice(session)
+        episodes = Episodes(session, verifier=Consistency(session, samples=samples))
         asked = ""
         for line in _lines():
             if line.split()[0] == CORRECT:
@@ -56,7 +63,10 @@ def command(home: Path, most: int, principal: str | None) -> int:
                     continue
             else:
                 asked = line
-            write(reply(session.learner, [("user", asked)], most=most))
+            said = reply(session.learner, [("user", asked)], most=most)
+            write(said)
+            if flag := episodes.answered(asked, said):
+                complain(f"doubtful: {flag.reason}")
     return Exit.OK
 
 
@@ -80,16 +90,10 @@ def corrected(session: Session, prompt: str, said: str, principal: str | None) -
     Raises:
         ExampleError: it cannot be learned: it is empty, or too long.
     """
-    from tenuto.types import OnlineExample
-
-    _, speech = voice(session)
-    input, target = speech.row([("user", prompt), ("assistant", said)])
-    known = session.home.journal.source("correction")
-    name = f"correction:{0 if known is None else known.offset}"
-    example = OnlineExample(input=input, target=target, id=name, principal=principal)
-    receipt, before = session.ingest([example], source="correction"), session.learner.steps
-    if not receipt.accepted:
-        return f"not taken: {session.home.journal.quarantined(id=name)[-1].reason}"
+    before = session.learner.steps
+    name, refused = _taken_down(session, prompt, said, principal)
+    if refused:
+        return refused
     session.take([name])
     if made := session.learner.steps - before:
         return f"learned as {name} in {made} updates"
@@ -97,6 +101,35 @@ def corrected(session: Session, prompt: str, said: str, principal: str | None) -
         return f"{name} waits: {session.frozen or 'refused'}"
     why = survey.aside(session.home, 1)[0].reason.removeprefix("hold: ")
     return f"{name} is not learned: {why}; approve or reject it with tenuto review"
+
+
+def deferred(session: Session, prompt: str, said: str, principal: str | None) -> str:
+    """Take a correction down for the next episode; what came of it, in words.
+
+    Raises:
+        ExampleError: it cannot be learned: it is empty, or too long.
+    """
+    from tenuto.session.episodes import Episodes
+
+    name, refused = _taken_down(session, prompt, said, principal)
+    if refused:
+        return refused
+    Episodes(session).corrected(1, time.time())
+    return f"{name} waits for the next episode"
+
+
+def _taken_down(session: Session, prompt: str, said: str, principal: str | None) -> tuple[str, str]:
+    """Acknowledge a correction; its id, and why it was not taken."""
+    from tenuto.types import OnlineExample
+
+    _, speech = voice(session)
+    input, target = speech.row([("user", prompt), ("assistant", said)])
+    known = session.home.journal.source("correction")
+    name = f"correction:{0 if known is None else known.offset}"
+    example = OnlineExample(input=input, target=target, id=name, principal=principal)
+    if session.ingest([example], source="correction").accepted:
+        return name, ""
+    return name, f"not taken: {session.home.journal.quarantined(id=name)[-1].reason}"
 
 
 def _lines() -> Iterator[str]:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from tenuto.cli.chat import MOST, corrected
+from tenuto.cli.chat import MOST, corrected, deferred
 from tenuto.cli.shared import options
 from tenuto.cli.shared.exits import Exit
 from tenuto.cli.shared.output import emit, facts
@@ -17,8 +17,9 @@ from tenuto.cli.shared.output import emit, facts
 @click.argument("answer")
 @options.home
 @click.option("--principal", metavar="NAME", help="Who corrects.")
+@click.option("--later", is_flag=True, help="Take it down; tenuto episode learns it.")
 @options.as_json
-def command(prompt: str, answer: str, home: Path, principal: str | None, as_json: bool) -> int:
+def command(prompt: str, answer: str, home: Path, principal: str | None, later: bool, as_json: bool) -> int:
     """Learn that PROMPT is answered by ANSWER, ahead of whatever waits.
 
     Tells what the model answered before, and what it answers now.
@@ -29,6 +30,10 @@ def command(prompt: str, answer: str, home: Path, principal: str | None, as_json
 
     settle()
     with Session(home) as session:
+        if later:
+            came = deferred(session, prompt, answer, principal)
+            emit({"home": str(home), "came": came}) if as_json else facts({"correction": came})
+            return Exit.OK
         before = reply(session.learner, [("user", prompt)], most=MOST)
         came = corrected(session, prompt, answer, principal)
         now = reply(session.learner, [("user", prompt)], most=MOST)

@@ -51,9 +51,13 @@ class Intake:
                 read = len(chunk.rows)
                 yield Progress(source=part.name, rows=chunk.end, total=total, read=read, receipt=receipt)
 
-    def listed(self, examples: Sequence[OnlineExample], source: str, *, strict: bool) -> Receipt:
-        """Acknowledge examples of a program as the next ones of a source."""
-        known = self._journal.source(source)
+    def given(
+        self, examples: Sequence[OnlineExample] | Stream, source: str, settings: SessionConfig
+    ) -> Receipt:
+        """Acknowledge a stream under its own name, or examples of a program as the next ones of a source."""
+        if not isinstance(examples, Sequence):
+            return joined([part.receipt for part in self.stream(examples, settings, counted=False)])
+        known, strict = self._journal.source(source), settings.strict
         offset = 0 if known is None else known.offset
         return self.chunk(
             Chunk(source=source, offset=offset, rows=list(examples), raw=None), None, strict=strict
@@ -137,6 +141,21 @@ class Intake:
         """The schema of the first row that is still kept."""
         first = self._journal.examples(limit=1)
         return Schema.of(decode(first[0].body or b""), self._task) if first else None
+
+
+def joined(receipts: Sequence[Receipt]) -> Receipt:
+    """What became of the rows of several appends.
+
+    >>> joined([Receipt(accepted=2, first_seq=4, last_seq=5), Receipt(duplicates=1)]).last_seq
+    5
+    """
+    counts = {
+        name: sum(getattr(one, name) for one in receipts)
+        for name in ("accepted", "duplicates", "forgotten", "quarantined")
+    }
+    firsts = [one.first_seq for one in receipts if one.first_seq is not None]
+    lasts = [one.last_seq for one in receipts if one.last_seq is not None]
+    return Receipt(**counts, first_seq=min(firsts, default=None), last_seq=max(lasts, default=None))
 
 
 def _apart(row: OnlineExample | MalformedRow, offset: int, reason: str, text: bytes | None) -> Refused:

@@ -35,12 +35,13 @@ class Orders(Protocol):
 
 
 def screen(journal: Journal, learner: Learner, settings: SessionConfig) -> Screen | None:
-    """The screen of a home under its settings; None where nothing is held, or no language is learned."""
-    if settings.contradictions == "learn" or learner.config.task != "language":
+    """The screen of a home under its settings; None where no language is learned."""
+    if learner.config.task != "language":
         return None
     model = learner.model
     speech = model.speech if isinstance(model, LanguageModel) else None
-    return Screen(journal, Corrections(journal, tokens if speech is None else speech.said))
+    corrections = Corrections(journal, tokens if speech is None else speech.said)
+    return Screen(journal, corrections, holds=settings.contradictions == "review")
 
 
 class Screen:
@@ -49,15 +50,16 @@ class Screen:
     Args:
         journal: where rows wait.
         corrections: what they ask and answer.
+        holds: are such rows held? Else they are learned beside the others.
     """
 
-    def __init__(self, journal: Journal, corrections: Corrections) -> None:
-        self._journal, self.corrections = journal, corrections
+    def __init__(self, journal: Journal, corrections: Corrections, *, holds: bool = True) -> None:
+        self._journal, self.corrections, self._holds = journal, corrections, holds
         self._seen = 0
 
     def look(self, walk: Orders) -> None:
         """Hold those of the waiting rows that came since the last time and contradict an approved answer."""
-        for entry in waiting(self._journal, walk.fold.cursor, after=self._seen):
+        for entry in waiting(self._journal, walk.fold.cursor, after=self._seen) if self._holds else ():
             if others := self.corrections.against(entry, walk.fold.cursor):
                 hold(walk, entry, reason(others))
             self._seen = entry.seq
@@ -67,6 +69,8 @@ class Screen:
 
         Of approved ones that contradict each other the last.
         """
+        if not self._holds:
+            return list(rows)
         if not approved:
             self.look(walk)
             return [row for row in rows if not self.corrections.against(row, walk.fold.cursor)]
@@ -80,7 +84,10 @@ class Screen:
 
     def replaced(self, rows: Sequence[Entry], cursor: Cursor) -> list[int]:
         """The seqs of the approved answers that these rows take the place of."""
-        return sorted({one.seq for row in rows for one in self.corrections.against(row, cursor)})
+        found = (
+            {one.seq for row in rows for one in self.corrections.against(row, cursor)} if self._holds else ()
+        )
+        return sorted(found)
 
 
 def hold(walk: Orders, entry: Entry, why: str) -> None:

@@ -143,9 +143,9 @@ class Session:
             self.flush(on_step)
         return read
 
-    def ingest(self, examples: Sequence[OnlineExample], *, source: str = "session") -> Receipt:
+    def ingest(self, examples: Sequence[OnlineExample] | Stream, *, source: str = "session") -> Receipt:
         """Acknowledge examples: durable on return, learned by the next `run`; a missing id: <source>:<n>."""
-        return self._intake.listed(examples, source, strict=self.settings.strict)
+        return self._intake.given(examples, source, self.settings)
 
     def run(self, on_step: OnStep = None) -> int:
         """Learn every whole batch that waits in the journal; the steps made."""

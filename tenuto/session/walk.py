@@ -13,6 +13,7 @@ from tenuto.assembled import CHANGEABLE
 from tenuto.config import SessionConfig
 from tenuto.errors import ConfigError, StoreError
 from tenuto.protocols import Scheduler
+from tenuto.reports import DriftReport
 from tenuto.session import recovery
 from tenuto.session.fold import Fold, environment
 from tenuto.session.oversight import Audits
@@ -84,7 +85,7 @@ class Walk:
             if self.fold.verdict.ruling is Ruling.ROLLBACK:
                 self._roll_back(done, self.fold.verdict)
             self._made.append(done)
-            self._news.found(self.fold.drifts)
+            self.found(self.fold.drifts)
             self._whole = True
             if done.k % self._settings.snapshot_every == 0:
                 self.commit(snapshot=True)
@@ -101,8 +102,9 @@ class Walk:
         self.fold.agenda.listen()
 
     def obey(self) -> list[Step]:
-        """Carry out the commands that act here, and nothing of the backlog; the steps made."""
-        return [*self.steps((self.fold.cursor.seq, self.home.journal.last_seq))]
+        """Carry out the commands that were given, and nothing of the backlog behind them; the steps made."""
+        place = self.fold.agenda.ordered
+        return [] if place is None else [*self.steps(place)]
 
     def audit(self, audits: Audits) -> None:
         """Order that the guard judge how held-out rows are answered now."""
@@ -138,6 +140,10 @@ class Walk:
     def tell(self, scheduler: Scheduler, now: float) -> None:
         """Tell it what was learned, and which drifts were found, since the last time."""
         self._news.tell(scheduler, self.fold.learner.examples, now)
+
+    def found(self, drifts: Sequence[DriftReport]) -> None:
+        """Drifts were found, to be told of the next time."""
+        self._news.found(drifts)
 
     def configure(self, settings: Mapping[str, Any]) -> None:
         """Change those of these settings that may change and differ, from the next step on."""

@@ -111,6 +111,11 @@ class Agenda:
         """Does a reset or a rollback wait to be carried out?"""
         return self._reset() is not None
 
+    @property
+    def ordered(self) -> Place | None:
+        """The place where the last of the commands that were heard acts; None where all were obeyed."""
+        return self._orders[-1][0] if self._orders else None
+
     def next(self, *, frozen: bool = False, until: Place | None = None) -> Work | None:
         """The next piece of work, or None where the journal ends; the cursor moves past it.
 

@@ -12,6 +12,7 @@ import re
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -120,6 +121,26 @@ def frozen(home: Home) -> str | None:
     newest = home.ledger.steps(after=home.ledger.head.k - 1)
     verdict = newest[-1].verdict if newest else ""
     return verdict.removeprefix("freeze: ") if verdict.startswith("freeze: ") else None
+
+
+def episode(home: Home) -> dict[str, Any] | None:
+    """The newest learning episode and what was measured after it; None before the first.
+
+    Of one that has not ended everything but number and reason is None.
+    """
+    begun, outcome = home.journal.newest("episode"), home.journal.newest("outcome")
+    if begun is None:
+        return None
+    body, ended = begun.plain(), {} if outcome is None else outcome.plain()
+    if ended.get("number") != body["number"]:
+        ended = {}
+    after = ended.get("after", {})
+    return {
+        **{name: body[name] for name in ("number", "cause", "found")},
+        **{name: ended.get(name) for name in ("learned", "held", "stopped", "seconds", "memory_bytes")},
+        **{name: ended.get(name) for name in ("forgetting", "drift", "next", "candidate")},
+        **{name: after.get(name) for name in ("retention", "accumulation", "perplexity")},
+    }
 
 
 def sources(home: Home) -> list[Source]:

@@ -142,3 +142,21 @@ def test_adapters_add_up_and_what_was_changed_or_made_elsewhere_does_not(home: P
     weights = tmp_path / "facts@2" / "adapter_model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-1] + b"\0")
     assert "is not the file that was exported" in tenuto(*both).stderr
+
+
+def test_an_episode_learns_what_was_taken_down_and_tells_its_steps(home: Path, tmp_path: Path) -> None:
+    at = ("--home", home)
+    came = document(tenuto("correct", "Anna saw a", "tall tree", *at, "--later", "--json"))["came"]
+    assert came.endswith("waits for the next episode")
+    assert document(tenuto("status", *at, "--json"))["rows"]["queued"] == 1
+    mail = {"prompt": "Where is Ann?", "answer": "ann@example.org", "id": "mail"}
+    (tmp_path / "more.jsonl").write_text(json.dumps(mail))
+    shown = tenuto("episode", tmp_path / "more.jsonl", *at)
+    assert shown.returncode == 0, shown.stderr
+    words = [line.split()[0] for line in shown.stdout.splitlines()]
+    assert words[:3] == ["collect", "assess", "replay"]
+    assert {"candidate", "episode", "learned", "accumulation", "adapter", "took", "state"} <= {*words}
+    told = document(tenuto("status", *at, "--json"))["episode"]
+    assert (told["cause"], told["held"], told["stopped"]) == ("correction", 1, "")
+    assert told["learned"] >= 1
+    assert f"1 (correction: 1 came), {told['learned']} row" in tenuto("status", *at).stdout

@@ -16,7 +16,15 @@ import sys
 import time
 from typing import Any
 
-COUNTS = {"kills": 10_000, "cuts": 100_000, "forgets": 200, "refusals": 2_000, "flips": 5_000, "lives": 500}
+COUNTS = {
+    "kills": 10_000,
+    "cuts": 100_000,
+    "forgets": 200,
+    "refusals": 2_000,
+    "flips": 5_000,
+    "lives": 500,
+    "spoken": 1000,
+}
 HELP = {
     "kills": "processes ended at an operation on their files",
     "cuts": "power cuts",
@@ -24,12 +32,13 @@ HELP = {
     "refusals": "operations that the disk refuses",
     "flips": "bits turned over in files",
     "lives": "lives ended by kill -9 from outside at random moments",
+    "spoken": "processes that teach a language model, ended at an operation on their files",
 }
 
 
 def main(arguments: list[str]) -> int:
     """Run the rigs asked for; 0 where every promise was kept (or a planted bug found)."""
-    os.environ["OMP_NUM_THREADS"] = "1"
+    os.environ |= {"OMP_NUM_THREADS": "1", "TOKENIZERS_PARALLELISM": "false"}
     import torch
 
     from tests.crash import plants, rigs

@@ -60,6 +60,7 @@ class Client:
         with patch.object(database, "LOG_PAGES", self.story.log_pages):
             self.session = Session(
                 self.home,
+                None if self.story.model is None else self.story.model(),
                 config=self.config,
                 method=self.story.method,
                 settings=self.story.settings,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from tests.crash import cuts, faults, flips, forgets, kills, lives
+from tests.crash import cuts, faults, flips, forgets, kills, lives, spoken
 from tests.crash.stories import STORIES, stories
 
 Rig = Callable[..., dict[str, Any]]
@@ -20,6 +20,11 @@ def _told(run: Rig, worth: int) -> Rig:
     return told
 
 
+def _spoken(count: int, *, workers: int, seed: int) -> dict[str, Any]:
+    figures = kills.run(spoken.stories(1 + count // 100), count, workers=workers, seed=seed)
+    return {"spoken": figures.pop("kills"), **figures}
+
+
 RIGS: Mapping[str, Rig] = {
     "kills": _told(kills.run, 1000),
     "cuts": _told(cuts.run, 10_000),
@@ -27,4 +32,5 @@ RIGS: Mapping[str, Rig] = {
     "refusals": _told(faults.run, 500),
     "flips": _told(flips.run, 1000),
     "lives": lives.run,
+    "spoken": _spoken,
 }

@@ -41,6 +41,7 @@ class Story:
     Args:
         prelude: lived before, undisturbed.
         acts: lived under attack.
+        model: makes the module a session is given; None: the default one.
         log_pages: pages after which SQLite checkpoints its log.
     """
 
@@ -51,6 +52,7 @@ class Story:
     method: str = "er"
     settings: SessionConfig = field(default=SETTINGS)
     log_pages: int = 1000
+    model: Callable[[], Any] | None = None
 
     @property
     def whole(self) -> tuple[Act, ...]:

@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from tests.crash.plants import PLANTS
+from tests.data import folder
 
 ROOT = Path(__file__).parents[2]
 
@@ -30,6 +31,15 @@ def crash(*arguments: str) -> subprocess.CompletedProcess[str]:
     [("kills", 520), ("cuts", 5000), ("forgets", 50), ("refusals", 120), ("flips", 200), ("lives", 6)],
 )
 def test_every_promise_is_kept(rig: str, count: int) -> None:
+    _kept(rig, count)
+
+
+def test_what_a_language_model_learned_is_kept() -> None:
+    folder("stories260K")
+    _kept("spoken", 5)
+
+
+def _kept(rig: str, count: int) -> None:
     done = crash(f"--{rig}", str(count))
     assert done.returncode == 0, done.stdout + done.stderr
     assert "every promise kept" in done.stdout

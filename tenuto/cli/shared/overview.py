@@ -32,6 +32,7 @@ def overview(home: Home) -> dict[str, Any]:
         | {name: counts[name] for name in ("quarantined", "duplicates", "forgotten", "dropped")},
         "step": head.k,
         "frozen": survey.frozen(home),
+        "episode": survey.episode(home),
         "digest": head.digest,
         "committed_at": head.at or None,
         "loss": None if recent is None else recent.loss,
@@ -62,6 +63,7 @@ def lines(told: dict[str, Any]) -> dict[str, str | list[str]]:
         "rows": _rows(told["rows"]),
         "steps": _steps(told),
         "memory": memory(told["memory"]),
+        **({"episode": _episode(told["episode"])} if told["episode"] else {}),
         "sources": [f"{source['name']}, {plural(source['rows'], 'row')} read" for source in told["sources"]]
         or "none read yet",
         "snapshots": [_snapshot(row) for row in told["snapshots"]],
@@ -87,6 +89,20 @@ def _steps(told: dict[str, Any]) -> list[str]:
     if told["progressive_accuracy"] is not None:
         lines.append(f"{percent(told['progressive_accuracy'])} right just before being learned")
     return [*lines, f"digest {told['digest']}"]
+
+
+def _episode(told: dict[str, Any]) -> list[str]:
+    begun = f"{told['number']} ({told['cause']}: {told['found']})"
+    if told["learned"] is None:
+        return [f"{begun}, not ended; tenuto episode --now goes on with it"]
+    lines = [f"{begun}, {plural(told['learned'], 'row')} learned in {told['seconds']:.1f} s"]
+    if told["retention"] is not None:
+        lines.append(f"base retention {percent(told['retention'])}")
+    if told["accumulation"] is not None:
+        lines.append(f"{percent(told['accumulation'])} of approved answers right")
+    if told["stopped"]:
+        lines.append(f"stopped: {told['stopped']}")
+    return lines
 
 
 def memory(held: Composition) -> str:

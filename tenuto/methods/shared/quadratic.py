@@ -60,6 +60,7 @@ class Quadratic:
     def hold(self, precision: Tree, anchor: Tree, rate: float = 0.0) -> None:
         """From here on, pull towards this anchor with this precision, up to 1 / rate."""
         self.precision, self.anchor, self._rate = trees.copy(precision), trees.copy(anchor), rate
+        self._acting = {}
         self._act()
 
     def protect(self, factor: float) -> None:
@@ -69,11 +70,9 @@ class Quadratic:
 
     def _act(self) -> None:
         bound = 1 / self._rate if self._rate > 0 else math.inf
-        asked = self.precision if self._factor == 1.0 else trees.scale(self.precision, self._factor)
-        self._acting = {
-            name: leaf.clamp(max=bound) if bool((leaf > bound).any()) else leaf
-            for name, leaf in asked.items()
-        }
+        for name, leaf in self.precision.items():
+            asked = leaf if self._factor == 1.0 else self._factor * leaf
+            self._acting[name] = asked.clamp(max=bound) if bool((asked > bound).any()) else asked
 
     def renew(self, precision: Tree, params: Tree, rate: float, keep: float = 1.0) -> None:
         """P <- keep * P + precision, anchored at the parameters as they are.

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from tenuto.config import PRECISIONS
 from tenuto.errors import ConfigError
-from tenuto.models.bases import conversation
+from tenuto.models.bases import attention, conversation
 from tenuto.models.bases.places import find, need
 
 if TYPE_CHECKING:
@@ -86,17 +86,15 @@ def load(
 
 
 def _model(folder: Path, config: PretrainedConfig, dtype: str) -> PreTrainedModel:
-    """The module of a folder, every tensor of it out of the files, in eval mode and frozen.
-
-    Attention in bfloat16 is spelt out on a CPU: torch's fused one takes seven times as long backward there.
-    """
+    """The module of a folder, every tensor of it out of the files, in eval mode and frozen."""
     import torch
     from transformers import AutoModel, AutoModelForCausalLM
 
     loader: Any = AutoModelForCausalLM if _causal(folder, config) else AutoModel
     options: dict[str, Any] = {"add_pooling_layer": False} if _pools(loader, config) else {}
-    if dtype == "bfloat16" and not torch.cuda.is_available():
-        options["attn_implementation"] = "eager"
+    kind = loader._model_mapping.get(type(config), None)
+    if dtype != "float32" and kind is not None and not torch.cuda.is_available():
+        options["attn_implementation"] = attention.offer(kind)
     model, told = loader.from_pretrained(
         folder,
         dtype=getattr(torch, dtype),

@@ -143,7 +143,7 @@ def teach(job: Job, voice: Voice, tell: Tell) -> dict[str, Any]:
 
 
 def _ask(voice: Voice, learner: Learner, facts: int) -> dict[str, Any]:
-    """Ask the facts, in their own and in other words, and the probe; through a router too, if there is one."""
+    """Ask the facts, in their own words and in others, and the probe; through a router too, where one is."""
     voice.take(learner)
     taught = FACTS[:facts]
     asked: dict[str, list[list[Message]]] = {

@@ -93,6 +93,12 @@ class LanguageModel(nn.Module):
         used = int((rows != PAD).sum(1).max())
         return rows[:, : -(-used // BUCKET) * BUCKET] != PAD
 
+    def places(self, rows: Tensor) -> Tensor:
+        """Behind which token (n, l) of coded rows each token of their answers is read; l the most."""
+        answered = rows[:, : self.tokens(rows).shape[1]] < 0
+        order = (~answered).int().argsort(stable=True, dim=1)[:, : int(answered.sum(1).max())]
+        return (order - 1).clamp_(min=0)
+
     def same(self, rows: Tensor, others: Tensor) -> Tensor:
         """Do two coded rows answer after the same words? (n, m) of (n, t) and (m, t)."""
         spoken, theirs = (torch.where(one < 0, ~one, one) for one in (rows, others))

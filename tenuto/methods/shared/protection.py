@@ -8,7 +8,8 @@ never has more than `most` columns, of which general anchors take a share.
 
 A row that is wholly protected has no gradient left: kappa = |G (I - M M^T)| / |G| tells, with G that of the
 whole weights on the fresh rows. Below `STILL` no step is made, for it would be one along rounding noise.
-Below `BARRED`, where the rows' loss is high all the same, the basis gives way to them (`revision`).
+Where the loss of an answer's token is high and its own kappa below `BARRED`, the bases give way to it
+(`revision`).
 
 The invariant: bases change at a commit or by a revision, and in no other way.
 """
@@ -24,7 +25,7 @@ from torch.nn import functional as F
 from tenuto import subspace
 from tenuto.errors import StateError
 from tenuto.methods.shared.estimators import plain
-from tenuto.methods.shared.revision import Revision, present, revised
+from tenuto.methods.shared.revision import NOTHING, Revision, hidden, losses, present, revised
 from tenuto.modes import evaluating
 from tenuto.protocols import Objective, Oracle, View
 from tenuto.protocols.adapters import Adapter, Reads
@@ -35,8 +36,6 @@ from tenuto.types import Batch, Estimate, State, Trace, Update
 
 STILL, BARRED = 1e-3, 1e-2
 """Of kappa."""
-NOTHING = 1e-12
-"""An input this short has no direction."""
 HALF_LIFE = 100
 """Updates after which a kappa counts half in their running mean."""
 TOGETHER = 8
@@ -48,12 +47,13 @@ class Seen:
     """What one look at a batch showed."""
 
     objective: Objective
+    params: Tree
     adapter: Adapter
     reads: Reads
     batch: Batch
     kept: Tensor | None
     kappa: float
-    loss: float
+    barred: Tensor | None
 
 
 class Protection:
@@ -65,7 +65,7 @@ class Protection:
         general: of them at most for general anchors.
         tokens: inputs sketched of each batch.
         revise: does a basis give way to a wrong row that it bars?
-        high: the loss of such a row, in nats per token.
+        high: the loss of such a token, in nats.
         neighbours: remembered rows that a revision spares.
     """
 
@@ -99,12 +99,12 @@ class Protection:
         with adapter.reading() as reads:
             found = plain(objective, params, batch)
         kept, fresh = present(objective.module, batch.inputs), batch.fresh
-        kappa, loss = 1.0, 0.0
+        kappa, barred = 1.0, None
         if fresh:
             kappa = retained(adapter.bases, reads, slice(0, fresh))
-            losses = objective.task.losses(found.outputs[:fresh], batch.targets[:fresh])
-            loss = float(losses.mean())
-        self._seen = Seen(objective, adapter, reads, batch, kept, kappa, loss)
+            if self._revise and kappa < 1.0:
+                barred = self._barred(objective, adapter, reads, batch, found.outputs)
+        self._seen = Seen(objective, params, adapter, reads, batch, kept, kappa, barred)
         self._pending = None
         left = unprotected(adapter.bases, reads, kept) if batch.replayed else None
         return Estimate(found.loss, found.outputs, found.grads, unprotected=left)
@@ -112,13 +112,25 @@ class Protection:
     def project(self, update: Update, oracle: Oracle) -> Update:
         """The update; none where the gradient is noise, or where the basis gives way first."""
         seen = self._taken()
-        barred = seen.kappa < BARRED and seen.loss > self._high
-        if barred and self._revise:
-            near = oracle.recall(self._neighbours, "neighbours")
-            self._pending = revised(seen.adapter, seen.objective, seen.reads, seen.batch, near)
+        if seen.barred is not None:
+            near, fresh = oracle.recall(self._neighbours, "neighbours"), seen.batch.fresh
+            rows = Batch(seen.batch.inputs[:fresh], seen.batch.targets[:fresh])
+            self._pending = revised(seen.adapter, seen.objective, seen.params, rows, seen.barred, near)
         if seen.kappa < STILL or self._pending is not None:
             return Update(zeros(update.tree), update.scale, update.linear)
         return update
+
+    def _barred(
+        self, objective: Objective, adapter: Adapter, reads: Reads, batch: Batch, outputs: Tensor
+    ) -> Tensor | None:
+        """Which answers (n, l) of the fresh rows are wrong and cannot be learned; None where none is."""
+        fresh = batch.fresh
+        wrong = losses(objective.task, outputs[:fresh], batch.targets[:fresh]) > self._high
+        if not bool(wrong.any()):
+            return None
+        seen = hidden(adapter.bases, reads, objective.module, batch.inputs[:fresh])
+        barred = wrong & (seen < BARRED**2)
+        return barred if bool(barred.any()) else None
 
     def observe(self, trace: Trace) -> None:
         """Sketch some inputs of the fresh rows; let the basis give way where it must."""

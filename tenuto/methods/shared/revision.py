@@ -1,12 +1,12 @@
 """Revision: a basis gives way to a correction of something that it protects.
 
-Where every input of a row lies in the span of M, the row's gradient is zero: what was learned cannot be
-unlearned. A revision takes from M the directions of the row's gradient, but for what its neighbours need:
+Where every input that an answer sees lies in the span of M, its gradient is zero: what was learned cannot be
+unlearned. A revision takes from M the directions of that gradient, but for what the row's neighbours need:
 
     M <- M N,    N a basis of the complement of span(M^T G^T without its part in span(M^T X)) in R^m
 
-G (k, d) are combinations of the row's weight gradient, X the inputs of remembered rows that are not the row
-itself. Their inputs stay in the span of M, so that their outputs cannot move.
+G (k, d) are combinations of the gradient of the whole weights, X the inputs of remembered rows that are asked
+something else. These stay in the span of M, so that their outputs cannot move.
 """
 
 from __future__ import annotations
@@ -18,11 +18,13 @@ from torch import Tensor, nn
 
 from tenuto import subspace
 from tenuto.modes import evaluating
-from tenuto.protocols import Objective
+from tenuto.protocols import Objective, Task
 from tenuto.protocols.adapters import Adapter, Reads
 from tenuto.trees import Tree
 from tenuto.types import Batch
 
+NOTHING = 1e-12
+"""The square of a length below which an input has no direction."""
 SHARE = 0.99
 """Of the gradient's energy in the span of a basis, and not needed by neighbours, that is released."""
 
@@ -41,23 +43,53 @@ class Revision:
 
 
 def revised(
-    adapter: Adapter, objective: Objective, reads: Reads, batch: Batch, near: Batch | None
-) -> Revision:
-    """The bases without what bars the fresh rows of a batch.
+    adapter: Adapter, objective: Objective, params: Tree, rows: Batch, barred: Tensor, near: Batch | None
+) -> Revision | None:
+    """The bases without what bars answers; None where their neighbours need all of it.
 
     Args:
-        reads: of a pass over the batch.
+        rows: the fresh ones.
+        barred: which of their answers (n, l) cannot be learned.
         near: remembered rows; those that are asked the same as a fresh row are its past, and not spared.
     """
-    fresh = slice(0, batch.fresh)
-    spared = {} if near is None else _spared(adapter, objective, batch.inputs[fresh], near.inputs)
+    spared = {} if near is None else _spared(adapter, objective, rows.inputs, near.inputs)
+    with torch.enable_grad(), adapter.reading() as reads:
+        outputs = objective.outputs(params, rows.inputs)
+        loss = (losses(objective.task, outputs, rows.targets) * barred).sum()
+        torch.autograd.grad(loss, list(params.values()), allow_unused=True)
     bases, shares = {}, {}
     for site, held in adapter.bases.items():
-        wanted = reads.gradient(site, fresh)
-        kept = spared.get(site, wanted[:0])
-        bases[site] = subspace.released(held, wanted, kept, threshold=SHARE)
+        wanted = reads.gradient(site, slice(None))
+        bases[site] = subspace.released(held, wanted, spared.get(site, wanted[:0]), threshold=SHARE)
         shares[site] = 1 - bases[site].shape[1] / held.shape[1] if held.shape[1] else 0.0
-    return Revision(bases, shares)
+    return Revision(bases, shares) if any(shares.values()) else None
+
+
+def losses(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
+    """The loss (n, l) of each token of an answer, 0 where there is none; (n, 1) of rows without tokens."""
+    if outputs.dim() == 2:
+        return task.losses(outputs, targets)[:, None]
+    wanted = targets[:, : outputs.shape[1]]
+    chances = outputs.float().log_softmax(-1).gather(2, wanted.clamp(min=0)[:, :, None])[:, :, 0]
+    return -chances * (wanted >= 0)
+
+
+def hidden(bases: Tree, reads: Reads, module: nn.Module, rows: Tensor) -> Tensor:
+    """The largest share (n, l), at any site and token before it, of an input that an answer sees unprotected.
+
+    It bounds the square of the answer's own kappa: where it vanishes, so does the answer's gradient.
+    """
+    most: Tensor | None = None
+    for site, inputs in reads.inputs.items():
+        some = inputs[: len(rows)].float()
+        share = 1 - (some @ bases[site]).square().sum(-1) / some.square().sum(-1).clamp(min=NOTHING)
+        most = share if most is None else torch.maximum(most, share)
+    if most is None:
+        return rows.new_zeros(len(rows), 1)
+    places = getattr(module, "places", None)
+    if places is None:
+        return most.flatten(1).amax(1, keepdim=True)
+    return most.cummax(1).values.gather(1, places(rows))
 
 
 def present(module: nn.Module, inputs: Tensor) -> Tensor | None:

@@ -159,8 +159,7 @@ class Penalty(Part, Protocol):
     """Adds a closed-form gradient."""
 
     def penalty_gradient(self, params: Tree, onto: Tree | None = None) -> Tree | None:
-        """The gradient of the penalty, added to `onto` where given (which saves a pass over the weights, and
-        stays as it is), in tensors of its own; None: nothing to add."""
+        """Its gradient, added to `onto` (which stays as it is) where given, in tensors of its own, or None."""
 
 
 class Oracle(Protocol):

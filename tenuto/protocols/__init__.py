@@ -159,7 +159,7 @@ class Penalty(Part, Protocol):
     """Adds a closed-form gradient."""
 
     def penalty_gradient(self, params: Tree, onto: Tree | None = None) -> Tree | None:
-        """Its gradient, added to `onto` (which stays as it is) where given, in tensors of its own, or None."""
+        """Its gradient, added to `onto` (which stays as it is) where given, in new tensors; or None."""
 
 
 class Oracle(Protocol):

@@ -88,7 +88,7 @@ def hidden(bases: Tree, reads: Reads, module: nn.Module, rows: Tensor) -> Tensor
         return rows.new_zeros(len(rows), 1)
     places = getattr(module, "places", None)
     if places is None:
-        return most.flatten(1).amax(1, keepdim=True)
+        return most.reshape(len(rows), -1).amax(1, keepdim=True)
     return most.cummax(1).values.gather(1, places(rows))
 
 

@@ -6,7 +6,7 @@ changes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol, runtime_checkable
 
@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from tenuto import guards, methods, optimizers, trees
+from tenuto.adapters.blocks import over
 from tenuto.config import OnlineLearnerConfig
 from tenuto.context import Context
 from tenuto.counters import Counters
@@ -63,6 +64,8 @@ class Assembled(Remembering):
         self.recipe = methods.load(method, options) if isinstance(method, str) else method
         if config.task == "language" and not self.recipe.language:
             raise ConfigError(f"method {self.recipe.name!r} cannot learn language; anchored, er or ewc can")
+        if self.recipe.blocks and model is None:
+            raise ConfigError(f"method {self.recipe.name!r} learns adapters: give it a model that has some")
         self.guard = guards.load(config.guard)
         self._looks = guards.reads_activations(self.guard)
         self.optimizer = optimizers.make(config, optimizer)
@@ -78,8 +81,13 @@ class Assembled(Remembering):
         self._protect()
 
     def _adopt(self, module: nn.Module) -> None:
+        blocks = None
+        if self.recipe.blocks:
+            begun, seed = self.optimizer.reset, self.config.seed
+            blocks = over(module, most=self.recipe.blocks, seed=seed, begun=begun)
         super()._adopt(module)
         body = self.body
+        body.adapter = blocks
         self._objective = Composed(self.recipe, body, self.task, self.optimizer, self.config.seed)
         self.oracle = Oracle(body, self._objective, self.memory, self.counters, self.config.seed)
         self._origin = trees.copy(body.state()) if self.recipe.restart else {}
@@ -159,6 +167,28 @@ class Assembled(Remembering):
         anchors.hold(inputs, targets, which, chances)
         if self.adapters is not None:
             self.adapters.set_apart(inputs)
+        if self.recipe.protection is not None:
+            self.recipe.protection.hold(self._objective, Batch(body.read(inputs), targets))
+
+    def _unwind(self) -> Callable[[], None]:
+        """What takes back all that closing the context will change."""
+        undo, body = self.context.undo(self.counters), self.body
+        if (adapter := body.adapter) is None:
+            return undo
+        held, weights, moments = (
+            adapter.state(),
+            trees.copy(body.params),
+            trees.detach(self.optimizer.state()),
+        )
+
+        def take_back() -> None:
+            undo()
+            adapter.load_state(held)
+            for name, weight in weights.items():
+                body.params[name].data.copy_(weight)
+            self.optimizer.load_state(moments)
+
+        return take_back
 
     @property
     def steps(self) -> int:
@@ -210,6 +240,8 @@ class Assembled(Remembering):
         if self.adapters is not None:
             self.adapters.fit(state["parts"]["adapters"])
         self._take_form(state)
+        if self._body is not None and self._body.adapter is not None:
+            self._body.adapter.load_state(state["adapter"])
         self.optimizer.load_state(state["optimizer"])
         if self._body is not None:
             self.optimizer.resize(self._body.params)
@@ -235,4 +267,5 @@ class Assembled(Remembering):
             "settings": {n: v for n in CHANGEABLE if (v := getattr(self.config, n)) != LATER.get(n)},
             **({"origin": dict(self._origin) if self._body else {}} if self.recipe.restart else {}),
             **({"watch": watched} if (watched := self.watch.state()) else {}),
+            **({"adapter": adapter.state()} if self._body and (adapter := self._body.adapter) else {}),
         }

@@ -126,7 +126,7 @@ class Learner(Assembled):
     def _turn(self, batch: Batch, undo: list[Callable[[], None]]) -> None:
         """Close the context where the rows open another one; `undo` gains what takes that back."""
         if self.config.boundaries == "domain" and self.context.turns(batch.domains):
-            undo.append(self.context.undo(self.counters))
+            undo.append(self._unwind())
             self.context.close(self.body, self._objective, self.counters)
 
     def _admit(

@@ -114,6 +114,8 @@ def keep(
             memory.seen_again(draw.slots, task.losses(answers, batch.targets[draw.rows]))
         if "entropy" in needs:
             memory.seen_again(draw.slots, torch.special.entr(answers.softmax(1)).sum(1), "entropy")
+        if "unprotected" in needs and (left := trace.estimate.unprotected) is not None:
+            memory.seen_again(draw.slots, left[draw.rows], "unprotected")
         for kind in needs & scores.KINDS:
             memory.seen_again(draw.slots, scores.of(kind, objective, body, batch, draw, trace.step), kind)
     kept = {"inputs": fresh.inputs, "targets": fresh.targets}

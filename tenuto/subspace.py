@@ -16,6 +16,8 @@ from tenuto.types import State
 
 NEGLIGIBLE = 1e-6
 """A direction this much shorter than the longest row is rounding, not a direction."""
+ORTHONORMAL = 1e-5
+"""How far M^T M may be from the identity before a basis is made orthonormal anew."""
 
 
 def empty(like: Tensor) -> Tensor:
@@ -56,10 +58,10 @@ def span(basis: Tensor, rows: Tensor) -> Tensor:
     return cover(basis, rows, threshold=1.0)
 
 
-def cover(basis: Tensor, rows: Tensor, *, threshold: float) -> Tensor:
+def cover(basis: Tensor, rows: Tensor, *, threshold: float, most: int | None = None) -> Tensor:
     """A basis (d, k) extended by as few directions as capture this share of the energy of rows (n, d).
 
-    What it held stays as it is, bit for bit, in front.
+    What it held stays as it is, bit for bit, in front. With `most` it never has more columns than that.
 
     >>> cover(torch.zeros(2, 0), torch.tensor([[3.0, 0.0], [0.0, 1.0]]), threshold=0.9).abs()
     tensor([[1.],
@@ -67,7 +69,8 @@ def cover(basis: Tensor, rows: Tensor, *, threshold: float) -> Tensor:
     """
     exact, held = rows.detach().cpu().double(), basis.cpu().double()
     total = float(exact.square().sum())
-    if not total or held.shape[1] >= held.shape[0]:
+    room = min(held.shape[0], held.shape[0] if most is None else most) - held.shape[1]
+    if not total or room <= 0:
         return basis
     residual = remove(remove(exact, held), held)
     lengths, directions = _singular(residual)
@@ -75,11 +78,64 @@ def cover(basis: Tensor, rows: Tensor, *, threshold: float) -> Tensor:
     shares = (total - left + lengths.square().cumsum(0)) / total
     needed = int((shares < threshold).sum()) + 1 if (total - left) / total < threshold else 0
     floor = NEGLIGIBLE * float(exact.norm(dim=1).max())
-    count = min(needed, int((lengths > floor).sum()), held.shape[0] - held.shape[1])
+    count = min(needed, int((lengths > floor).sum()), room)
     if not count:
         return basis
     fresh = torch.linalg.qr(remove(directions[:, :count].T, held).T)[0]
     return torch.cat([basis, fresh.to(basis)], 1)
+
+
+def released(basis: Tensor, rows: Tensor, kept: Tensor, *, threshold: float) -> Tensor:
+    """A basis (d, k) without as few directions as hold this share of what of rows (n, d) lies in its span and
+    is not needed for others, `kept` (m, d), whose part in the span stays.
+
+    >>> held, new = torch.eye(3)[:, :2], torch.tensor([[1.0, 1.0, 0.0]])
+    >>> released(held, new, torch.tensor([[1.0, 0.0, 0.0]]), threshold=1.0).abs()
+    tensor([[1.],
+            [0.],
+            [0.]])
+    """
+    exact = basis.double()
+    needed = span(empty(exact.T[:0] @ exact), kept.double() @ exact) if len(kept) else None
+    inside = rows.double() @ exact
+    if needed is not None:
+        inside = remove(remove(inside, needed), needed)
+    if float(inside.norm()) <= NEGLIGIBLE * float(rows.norm()):
+        return basis
+    gone = cover(empty(inside), inside, threshold=threshold)
+    return (exact @ complement(gone)).to(basis) if gone.shape[1] else basis
+
+
+def sound(basis: Tensor, width: int) -> Tensor:
+    """A basis (d, k) whose M^T M is within 1e-5 of I: itself, or its span made orthonormal anew.
+
+    Raises:
+        StateError: it is of another width, or holds NaN or infinity.
+
+    >>> sound(torch.tensor([[2.0], [0.0]]), 2).abs()
+    tensor([[1.],
+            [0.]])
+    """
+    if basis.dim() != 2 or basis.shape[0] != width:
+        raise StateError(f"a basis of shape {tuple(basis.shape)} is given where inputs are {width} wide")
+    if not bool(basis.isfinite().all()):
+        raise StateError("a basis holds NaN or infinity")
+    exact = basis.detach().double()
+    if not basis.shape[1] or skew(exact) < ORTHONORMAL:
+        return basis
+    return span(empty(basis.T), exact.T.to(basis.dtype))
+
+
+def skew(basis: Tensor) -> float:
+    """How far M^T M is from the identity: the largest entry of the difference.
+
+    >>> skew(torch.eye(3)[:, :2])
+    0.0
+    """
+    if not basis.shape[1]:
+        return 0.0
+    exact = basis.double()
+    return float((exact.T @ exact - torch.eye(basis.shape[1], device=basis.device)).abs().max())
 
 
 def complement(basis: Tensor) -> Tensor:

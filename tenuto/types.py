@@ -131,6 +131,7 @@ class Estimate(Struct, frozen=True, eq=False):
         grads: one gradient per trainable parameter, by name.
         batch: the rows it is over, where an estimator chose among the joined ones; None: all of them.
         sites: how large each row (n,) is behind each layer, where a guard reads that.
+        unprotected: what share (n,) of each row's inputs no basis protects, where a method protects any.
     """
 
     loss: Tensor
@@ -138,6 +139,7 @@ class Estimate(Struct, frozen=True, eq=False):
     grads: dict[str, Tensor]
     batch: Batch | None = None
     sites: dict[str, Tensor] = field(default_factory=dict)
+    unprotected: Tensor | None = None
 
     def spent(self) -> Estimate:
         """Loss and outputs alone."""

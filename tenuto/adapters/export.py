@@ -3,7 +3,8 @@
     y = W x + B A x,    A (r, d_in), B (d_out, r), r one of 8, 16, 32, 64, and alpha = r
 
 The scale alpha / rank of training is in B already, and ranks between are filled up with zeros, so that
-nothing is left for an engine to get wrong. No bias, no module of its own, no pattern.
+nothing is left for an engine to get wrong. No bias, no module of its own, no pattern. Blocks are written as
+one A and one B, frozen ones included; beyond rank 64 the nearest of rank 64, and what that lost is told.
 
 The invariant: a folder `<name>@<generation>` appears whole or not at all, and is never made twice.
 """
@@ -13,7 +14,7 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from tenuto.adapters.layers import Down, Up, compressed
 from tenuto.adapters.names import check_name
 from tenuto.errors import ConfigError, OutOfSpace
 from tenuto.folders import appearing
@@ -42,12 +44,14 @@ class Exported:
         folder: where it lies.
         rank: of every layer's.
         digests: SHA-256 of each file, by its name.
+        lost: the largest share of a layer's norm that compressing its blocks lost.
     """
 
     name: str
     folder: Path
     rank: int
     digests: Mapping[str, str]
+    lost: float = 0.0
 
 
 def export(
@@ -75,8 +79,10 @@ def export(
             that no engine takes.
         OutOfSpace: the folder cannot be written.
     """
-    tensors = _plain(model, adapter)
-    return write(tensors, folder, name=name, generation=generation, base=base, about=about)
+    tensors, lost = _plain(model, adapter)
+    told = {**about, "lost": lost} if lost else about
+    made = write(tensors, folder, name=name, generation=generation, base=base, about=told)
+    return replace(made, lost=lost)
 
 
 def write(
@@ -128,8 +134,8 @@ def next_generation(folder: Path, name: str) -> int:
     return 1 + max((int(number) for number in numbers if number.isdecimal()), default=0)
 
 
-def _plain(model: nn.Module, adapter: str | None) -> Tree:
-    """The adapter's tensors in PEFT's names, with its scale in B."""
+def _plain(model: nn.Module, adapter: str | None) -> tuple[Tree, float]:
+    """The adapter's tensors in PEFT's names, with its scale in B, and what compressing its blocks lost."""
     from peft import get_peft_model_state_dict
 
     made: Any = model
@@ -143,7 +149,8 @@ def _plain(model: nn.Module, adapter: str | None) -> Tree:
         raise ConfigError("an adapter with biases or whole modules of its own is not taken by every engine")
     if config.target_parameters:
         raise ConfigError("an adapter on fused experts is not taken by every engine; adapt other layers")
-    found: Tree = get_peft_model_state_dict(model, adapter_name=name)
+    served, lost = _served(model)
+    found: Tree = get_peft_model_state_dict(model, state_dict=served, adapter_name=name)
     scale, tensors = config.lora_alpha / config.r, {}
     for name, tensor in found.items():
         side = next((one for one in _SIDES if f".{one}." in name), None)
@@ -152,7 +159,27 @@ def _plain(model: nn.Module, adapter: str | None) -> Tree:
         tensors[name] = tensor.detach().float() * (scale if side == "lora_B" else 1.0)
     if not tensors:
         raise ConfigError("the model has no adapter to export")
-    return tensors
+    return tensors, lost
+
+
+def _served(model: nn.Module) -> tuple[Tree, float]:
+    """The model's tensors, blocks made one A and one B each, and the most that compressing a layer's lost."""
+    tensors: Tree = model.state_dict()
+    lost = 0.0
+    for name, down in model.named_modules():
+        if not isinstance(down, Down):
+            continue
+        beside = name.replace(".lora_A.", ".lora_B.")
+        up = model.get_submodule(beside)
+        if not isinstance(up, Up):
+            raise ConfigError(f"{beside} is no part of an adapter in blocks, as {name} is")
+        a, b, gone = down.weight.detach(), up.weight.detach(), 0.0
+        if len(down.frozen) and len(a) > RANKS[-1]:
+            a, b, gone = compressed(a, b, RANKS[-1])
+        del tensors[f"{name}.free"], tensors[f"{beside}.free"]
+        tensors[f"{name}.weight"], tensors[f"{beside}.weight"] = a, b
+        lost = max(lost, gone)
+    return tensors, lost
 
 
 def _filled(key: str, tensor: Tensor, rank: int) -> Tensor:

@@ -15,13 +15,13 @@ from tenuto.parts import check_options, declared, find, names
 __all__ = ["Growth", "Recipe", "Replay", "known", "load", "options"]
 
 
-def known() -> list[str]:
-    """Every method, by name.
+def known(*, plain: bool = False) -> list[str]:
+    """Every method, by name; with `plain` those that learn any module, not adapters alone.
 
-    >>> "er" in known()
-    True
+    >>> "er" in known(), "ogp_lora" in known(plain=True)
+    (True, False)
     """
-    return names(__name__)
+    return [name for name in names(__name__) if not plain or not load(name).blocks]
 
 
 def load(name: str, options: Mapping[str, Any] | None = None) -> Recipe:

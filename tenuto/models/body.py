@@ -11,6 +11,7 @@ from tenuto.models.head import Head
 from tenuto.models.inputs import prepare, reads_integers, settle
 from tenuto.models.mlp import MLP, Standardize
 from tenuto.modes import evaluating
+from tenuto.protocols.adapters import Adapter
 from tenuto.randomness import torch_draws
 from tenuto.trees import Tree
 from tenuto.types import Label, State
@@ -39,6 +40,7 @@ class Body:
 
     def __init__(self, module: nn.Module, head: str | None = None) -> None:
         self.module = module
+        self.adapter: Adapter | None = None
         for name, parameter in module.named_parameters():
             if isinstance(parameter, nn.UninitializedParameter):
                 raise ConfigError(f"{name!r} has no shape yet: run the model on a batch of rows first")

@@ -88,10 +88,28 @@ class LanguageModel(nn.Module):
         learned = {name for name, one in self.named_parameters() if one.requires_grad}
         self.frozen = frozenset(self.state_dict()) - learned
 
+    def tokens(self, rows: Tensor) -> Tensor:
+        """Which tokens (n, t) of coded rows are there, cut as the base reads them."""
+        used = int((rows != PAD).sum(1).max())
+        return rows[:, : -(-used // BUCKET) * BUCKET] != PAD
+
+    def places(self, rows: Tensor) -> Tensor:
+        """Behind which token (n, l) of coded rows each token of their answers is read; l the most."""
+        answered = rows[:, : self.tokens(rows).shape[1]] < 0
+        order = (~answered).int().argsort(stable=True, dim=1)[:, : int(answered.sum(1).max())]
+        return (order - 1).clamp_(min=0)
+
+    def same(self, rows: Tensor, others: Tensor) -> Tensor:
+        """Do two coded rows answer after the same words? (n, m) of (n, t) and (m, t)."""
+        spoken, theirs = (torch.where(one < 0, ~one, one) for one in (rows, others))
+        alike = (spoken[:, None] == theirs[None]).int().cumprod(2).bool()
+        both = (rows < 0)[:, None, 1:] & (others < 0)[None, :, 1:]
+        found: Tensor = (alike[:, :, :-1] & both).any(2)
+        return found
+
     def forward(self, rows: Tensor) -> Tensor:
         """Logits (n, l, v) of the answers' tokens of coded rows (n, t), l the most; 0 behind the last."""
-        used = int((rows != PAD).sum(1).max())
-        rows = rows[:, : -(-used // BUCKET) * BUCKET]
+        rows = rows[:, : self.tokens(rows).shape[1]]
         answered = rows < 0
         ids = torch.where(answered, ~rows, rows).masked_fill(rows == PAD, 0)
         order = (~answered).int().argsort(stable=True, dim=1)[:, : int(answered.sum(1).max())]

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from tenuto.parts import names
+from tenuto import methods
+from tenuto.errors import ConfigError
 from tests.contract import checks
-from tests.contract.walks import OPTIMIZERS, WALK, Walk, maker, normed, numbers, rows
+from tests.contract.walks import OPTIMIZERS, WALK, Walk, lowrank, maker, normed, numbers, rows
 
-METHODS = names("tenuto.methods")
+METHODS = methods.known(plain=True)
+ON_ADAPTERS = sorted({*methods.known()} - {*METHODS})
 LABELLED = [
     pytest.param({"head": "grow"}, id="grow"),
     pytest.param({"head": "fixed"}, id="fixed"),
@@ -28,6 +30,26 @@ WALKS: dict[str, Walk] = {
 @pytest.mark.parametrize("method", METHODS)
 def test_classification(method: str, check: checks.Check, setting: dict[str, object]) -> None:
     check(maker(method, **setting), WALK)
+
+
+@pytest.mark.parametrize("check", checks.CHECKS.values(), ids=checks.CHECKS)
+@pytest.mark.parametrize("method", ON_ADAPTERS)
+def test_adapters(method: str, check: checks.Check) -> None:
+    check(maker(method, head="fixed", model=lowrank, optimizer="adamw"), WALK)
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("method", ON_ADAPTERS)
+def test_adapters_under_every_optimizer(method: str, optimizer: str) -> None:
+    checks.goes_back_in_time(maker(method, head="fixed", model=lowrank, optimizer=optimizer), WALK)
+
+
+@pytest.mark.parametrize("method", ON_ADAPTERS)
+def test_a_method_that_learns_adapters_refuses_a_model_without(method: str) -> None:
+    with pytest.raises(ConfigError, match="give it a model that has some"):
+        maker(method)(0)
+    with pytest.raises(ConfigError, match="no low-rank adapter"):
+        maker(method, head="fixed", model=normed)(0)
 
 
 @pytest.mark.parametrize("check", checks.CHECKS.values(), ids=checks.CHECKS)

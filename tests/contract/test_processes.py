@@ -13,7 +13,7 @@ from tests.contract.walks import OPTIMIZERS, WALK, go, maker, normed
 
 def digests() -> list[str]:
     """The digest at the end of the walk: every method, every optimizer, every memory policy once."""
-    makers = [maker(method, head="fixed", model=normed) for method in methods.known()]
+    makers = [maker(method, head="fixed", model=normed) for method in methods.known(plain=True)]
     makers += [maker("derpp", optimizer=optimizer) for optimizer in OPTIMIZERS]
     makers += [maker("er", insertion=policy) for policy in ("ring", "class_balanced", "fifo")]
     makers += [maker("er", sampling=policy) for policy in ("balanced", "prioritized")]

@@ -40,6 +40,17 @@ def normed(outputs: int = len(CLASSES)) -> nn.Module:
         )
 
 
+def lowrank() -> nn.Module:
+    """A frozen network of two layers with low-rank adapters on both, the same at every call."""
+    from peft import LoraConfig, get_peft_model
+
+    with torch.random.fork_rng():
+        torch.manual_seed(11)
+        base = nn.Sequential(nn.Linear(FEATURES, 8), nn.ReLU(), nn.Linear(8, len(CLASSES)))
+        adapted: nn.Module = get_peft_model(base, LoraConfig(r=2, target_modules=["0", "2"]))
+    return adapted
+
+
 def maker(
     method: str = "er",
     *,

@@ -121,3 +121,50 @@ def test_a_sketch_resumes_bit_for_bit() -> None:
     assert torch.equal(whole.rows(), second.rows())
     with pytest.raises(StateError, match=r"\(6, 6\), this one \(6, 5\)"):
         FrequentDirections(size=3, width=5).load_state(first.state())
+
+
+@given(st.integers(2, 8), st.integers(4, 10), st.integers(1, 80), st.integers(0, 99))
+@settings(max_examples=100, deadline=None)
+def test_the_sketch_is_bounded_by_what_the_best_of_fewer_directions_leaves(
+    size: int, width: int, n: int, seed: int
+) -> None:
+    """0 <= A^T A - B^T B <= |A - A_k|^2 / (size - k) for every k below the size (Ghashami et al. 2016)."""
+    rows = normal(n, width, seed)
+    sketch = FrequentDirections(size=size, width=width)
+    for part in rows.split(5):
+        sketch.add(part)
+    kept = sketch.rows()
+    missing = torch.linalg.eigvalsh((rows.T @ rows - kept.T @ kept).double())
+    energies = torch.linalg.svdvals(rows.double()).square()
+    slack = 1e-5 * float(energies.sum())
+    assert missing.min() >= -slack
+    for k in range(size):
+        assert missing.max() <= float(energies[k:].sum()) / (size - k) + slack
+
+
+@given(sizes, sizes, sizes, sizes, st.integers(0, 99))
+@settings(max_examples=100, deadline=None)
+def test_a_basis_gives_way_but_for_what_others_need(n: int, m: int, k: int, d: int, seed: int) -> None:
+    """The rows that stay needed lie in the span as much as before, the others' released share is gone."""
+    basis = subspace.span(torch.zeros(d, 0), normal(k, d, seed))
+    given_up, needed = normal(n, d, seed + 1), normal(m, d, seed + 2) @ basis @ basis.T
+    left = subspace.released(basis, given_up, needed, threshold=1.0)
+    assert skew(left) < 1e-5
+    assert subspace.captured(left.T, basis) > 1 - 1e-6
+    assert subspace.remove(needed, left).norm() <= 1e-4 * (1 + needed.norm())
+    inside = given_up @ basis
+    free = subspace.remove(inside, subspace.span(torch.zeros(basis.shape[1], 0), needed @ basis))
+    gone = subspace.remove(free @ basis.T, left).norm()
+    assert gone == pytest.approx(float(free.norm()), abs=1e-3 * (1 + float(inside.norm())))
+
+
+def test_a_basis_that_is_not_one_is_repaired_or_refused() -> None:
+    skewed = torch.tensor([[1.0, 1.0], [0.0, 1.0], [0.0, 0.0]])
+    repaired = subspace.sound(skewed, 3)
+    assert subspace.skew(repaired) < 1e-6
+    assert subspace.captured(skewed.T, repaired) > 1 - 1e-6
+    good = torch.eye(3)[:, :2]
+    assert subspace.sound(good, 3) is good
+    for bad, why in ((good * torch.inf, "NaN or infinity"), (good, "4 wide")):
+        with pytest.raises(StateError, match=why):
+            subspace.sound(bad, 4 if bad is good else 3)

@@ -11,15 +11,17 @@ from torch.nn import Module
 from tenuto.errors import ConfigError
 from tenuto.methods.shared.recipe import Recipe
 from tenuto.protocols import Forward, Optimizer, Task
+from tenuto.protocols.adapters import Adapter
 from tenuto.trees import Tree
 from tenuto.types import Batch
 
 
 class Trained(Protocol):
-    """A module in training: its trainable parameters by name, and the name of its output layer."""
+    """A module in training: its trainable parameters by name, its output layer's name, its adapter."""
 
     module: Module
     params: Tree
+    adapter: Adapter | None
 
     @property
     def output(self) -> str | None:
@@ -36,6 +38,7 @@ class Composed:
         self.task = task
         self.module = body.module
         self.head = body.output
+        self.adapter = body.adapter
         self.seed = seed
         self._recipe = recipe
         self._live = body.params

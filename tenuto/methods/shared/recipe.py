@@ -8,6 +8,7 @@ from functools import cached_property
 
 from tenuto.methods.shared.anchors import Anchors
 from tenuto.methods.shared.estimators import plain
+from tenuto.methods.shared.protection import Protection
 from tenuto.methods.shared.terms import Supervised
 from tenuto.protocols import GradientEstimator, Part, Penalty, Teacher, Term, UpdateRule
 
@@ -72,6 +73,9 @@ class Recipe:
         context: rows of the present context kept for the parts that close it.
         language: can it learn a language model? Not where it keeps whole outputs, or differentiates twice.
         growth: does each context get an adapter of its own?
+        protection: what holds what was learned, among the rules; general anchors are its first.
+        blocks: the rank its frozen null-space blocks may reach together, for a method that learns low-rank
+            adapters and nothing else; 0: it learns any module.
         grouping: what memory's groups are: the rows' "target", or the "context" they came in.
 
     >>> Recipe(name="mine", replay=(Replay(),)).needs
@@ -97,6 +101,8 @@ class Recipe:
     growth: Growth | None = None
     grouping: str = "target"
     language: bool = True
+    protection: Protection | None = None
+    blocks: int = 0
 
     @cached_property
     def needs(self) -> frozenset[str]:

@@ -51,7 +51,7 @@ def test_one_row_is_a_batch_of_one() -> None:
     assert one.digest() == many.digest()
 
 
-@pytest.mark.parametrize("method", methods.known())
+@pytest.mark.parametrize("method", methods.known(plain=True))
 def test_every_method_learns_what_it_sees(method: str) -> None:
     learner = Learner(config=CONFIG, method=method)
     for seed in range(120):

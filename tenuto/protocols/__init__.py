@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch.nn import Module
 
+    from tenuto.protocols.adapters import Adapter
     from tenuto.reports import ConsolidationReport, DriftReport, Reason
     from tenuto.types import (
         Batch,
@@ -107,11 +108,12 @@ class Term(Protocol):
 
 class Objective(Protocol):
     """The loss of a batch at given parameters: (the scalar, the outputs (n, c)). `head` names the module's
-    Linear layer that answers, if it has one; `seed` keys random draws."""
+    Linear layer that answers, if it has one; `adapter` is what learns, as blocks; `seed` keys draws."""
 
     task: Task
     module: Module
     head: str | None
+    adapter: Adapter | None
     seed: int
 
     @property
@@ -157,8 +159,7 @@ class Penalty(Part, Protocol):
     """Adds a closed-form gradient."""
 
     def penalty_gradient(self, params: Tree, onto: Tree | None = None) -> Tree | None:
-        """The gradient of the penalty, added to `onto` where given (which saves a pass over the weights, and
-        stays as it is), in tensors of its own; None: nothing to add."""
+        """Its gradient, added to `onto` (which stays as it is) where given, in new tensors; or None."""
 
 
 class Oracle(Protocol):

@@ -1,0 +1,1 @@
+"""OGP-LoRA-Stream, measured."""

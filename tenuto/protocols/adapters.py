@@ -1,0 +1,45 @@
+"""What a method may ask of adapters: how their sites are read, and what is to be protected at them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
+from typing import TYPE_CHECKING, Protocol
+
+from tenuto.protocols import Stateful
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Tree = dict[str, Tensor]
+
+
+class Reads(Protocol):
+    """What adapted layers read in the last forward pass, by site, and were told in the last backward pass."""
+
+    @property
+    def inputs(self) -> Mapping[str, Tensor]:
+        """The input (n, ..., d) of each site."""
+
+    def rows(self, site: str, rows: slice, kept: Tensor | None = None) -> Tensor:
+        """The inputs (k, d) of these rows of the batch; `kept` (n, t): which of their tokens are there."""
+
+    def gradient(self, site: str, rows: slice) -> Tensor:
+        """A few random combinations (k, d) of the rows of the whole weights' gradient on these rows."""
+
+
+class Adapter(Stateful, Protocol):
+    """Weights that learn beside a frozen model, and cannot be seen in what their bases span."""
+
+    @property
+    def bases(self) -> Tree:
+        """What is protected at each site, orthonormal columns (d, m)."""
+
+    def commit(self, bases: Tree) -> None:
+        """Freeze what was learned; what comes learns outside these bases. StateError where one is unfit."""
+
+    def leaks(self) -> Mapping[str, float]:
+        """What rounding lets through at each site."""
+
+    def reading(self) -> AbstractContextManager[Reads]:
+        """Within this, what the sites read is looked at."""

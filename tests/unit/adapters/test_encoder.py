@@ -126,12 +126,14 @@ def test_classes_are_learned_from_their_tokens() -> None:
     assert (said == np.array(asked.targets)).mean() > 0.8
 
 
-@pytest.mark.parametrize(
-    "check", [checks.resumes_at_every_step, checks.goes_back_in_time, checks.state_is_plain]
-)
 @pytest.mark.parametrize("method", ["er", "hybrid", "derpp", "slda"])
-def test_it_keeps_the_contract(method: str, check: checks.Check) -> None:
-    check(maker(method), encoder.WALK)
+def test_a_saved_state_goes_on_bit_for_bit(method: str) -> None:
+    checks.resumes_at_every_step(maker(method), encoder.WALK)
+
+
+@pytest.mark.parametrize("check", [checks.goes_back_in_time, checks.state_is_plain])
+def test_it_keeps_the_contract(check: checks.Check) -> None:
+    check(maker("er"), encoder.WALK)
 
 
 def test_memory_does_not_depend_on_how_rows_were_split() -> None:

@@ -84,7 +84,8 @@ class Consistency:
             if approved.answer == said:
                 return None
             return Flag(reason=f"{approved.id} is approved and says otherwise", id=approved.id)
-        return self._doubt(question, said, torch.from_numpy(row)[None], torch.tensor([target]))
+        with self._session.learner.answering(row):
+            return self._doubt(question, said, torch.from_numpy(row)[None], torch.tensor([target]))
 
     def _doubt(self, question: str, said: str, row: torch.Tensor, target: torch.Tensor) -> Flag | None:
         if not self._samples:

@@ -81,7 +81,11 @@ class Speech:
         return row
 
     def asked(self, tokens: Sequence[int]) -> list[int]:
-        """The tokens of what is asked last in a row, without the template's own; of a text, all of it."""
+        """The tokens of what is asked last in a row, without the template's own; of a text, all of it.
+
+        They are those of the words behind a space, where the vocabulary has these: a first word is then spelt
+        as it would be further on.
+        """
         places = [n for n, token in enumerate(tokens) if token < 0]
         ends = [n for n in places if n - 1 not in places]
         start = 0 if len(ends) < 2 else 1 + max(n for n in places if n < ends[-1])
@@ -93,7 +97,9 @@ class Speech:
         if not said:
             whole = [token if token >= 0 else ~token for token in tokens]
             said = self._tokenizer.decode(whole, skip_special_tokens=True).strip()
-        return self._tokens(f" {said}") or [self._start()]
+        spaced = self._tokens(f" {said}")
+        same = self._tokenizer.decode(spaced, skip_special_tokens=True).strip() == said
+        return (spaced if same else self._tokens(said)) or [self._start()]
 
     def text(self, tokens: Sequence[int]) -> str:
         """What an answer's tokens say, up to its end."""

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from tenuto.adapters.embeddings import checked
 from tenuto.errors import ConfigError
 from tenuto.types import State
 
@@ -57,13 +58,8 @@ class Neighbours:
         Raises:
             ConfigError: they are not as long as earlier ones, or not finite.
         """
-        rows = rows.detach().float().cpu()
-        held = self._rows if len(self._rows) else rows[:0]
-        if rows.dim() != 2 or rows.shape[1] != held.shape[1]:
-            raise ConfigError(f"embeddings here are (n, {held.shape[1]}), not {tuple(rows.shape)}")
-        if not bool(rows.isfinite().all()):
-            raise ConfigError("an embedding holds NaN or infinity: the base cannot read such a row")
-        self._rows = torch.cat([held, rows])
+        rows = checked(rows, self._rows.shape[1] if len(self._rows) else None, torch.float32)
+        self._rows = torch.cat([self._rows, rows]) if len(self._rows) else rows
         self._owners += [name] * len(rows)
         self._threshold = None
 

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from tenuto.adapters.embeddings import checked
 from tenuto.errors import ConfigError
 from tenuto.moments import Moments
 from tenuto.randomness import uniform
@@ -71,12 +72,9 @@ class Router:
         Raises:
             ConfigError: they are not as long as earlier ones, or not finite.
         """
-        rows = rows.detach().to("cpu", torch.float64)
+        width = None if self._moments is None else self._moments.means.shape[1]
+        rows = checked(rows, width, torch.float64)
         known = Moments.none(rows.shape[1]) if self._moments is None else self._moments
-        if rows.dim() != 2 or rows.shape[1] != known.means.shape[1]:
-            raise ConfigError(f"embeddings here are (n, {known.means.shape[1]}), not {tuple(rows.shape)}")
-        if not bool(rows.isfinite().all()):
-            raise ConfigError("an embedding holds NaN or infinity: the base cannot read such a row")
         codes = torch.tensor(
             [self._groups.setdefault((name, group), len(self._groups)) for group in groups.tolist()]
         )

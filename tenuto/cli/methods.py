@@ -112,7 +112,7 @@ def _declared(annotation: ast.expr | None, source: ast.Module) -> tuple[str, Lim
 
 
 def _value(node: ast.expr, source: ast.Module) -> Any:
-    """The value of a literal, a quotient of two, or a name that stands for one here or where it comes from."""
+    """The value of a literal, a quotient, or a name that stands for one here or where it comes from."""
     if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Div):
         return _value(node.left, source) / _value(node.right, source)
     if not isinstance(node, ast.Name):

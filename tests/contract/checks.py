@@ -20,7 +20,7 @@ from tenuto import Batch, Learner, trees
 from tenuto.errors import ExampleError, NothingLearned, StateError
 from tenuto.methods.shared.estimators import plain
 from tests.contract.plain import leaves, size, tensors, trip
-from tests.contract.walks import Make, Walk, generators, go, questions, rows
+from tests.contract.walks import Make, Walk, asked, generators, go, rows
 
 Check = Callable[[Make, Walk], None]
 
@@ -59,21 +59,21 @@ def goes_back_in_time(make: Make, walk: Walk) -> None:
 
 def predicting_changes_nothing(make: Make, walk: Walk) -> None:
     """Neither state nor any generator nor a module's mode; asking between steps changes no step."""
-    asked, silent = make(0), make(0)
+    asking, silent = make(0), make(0)
     for batch in walk:
-        go(asked, [batch])
+        go(asking, [batch])
         go(silent, [batch])
-        last = list(asked.model.children())[-1]
+        last = list(asking.model.children())[-1]
         last.eval()
-        modes = [module.training for module in asked.model.modules()]
-        before, state = generators(), asked.digest()
-        first, second = asked.outputs(questions()), asked.predict(questions()).outputs
-        asked.predict(questions(1))
+        modes = [module.training for module in asking.model.modules()]
+        before, state = generators(), asking.digest()
+        first, second = asking.outputs(asked(walk)), asking.predict(asked(walk)).outputs
+        asking.predict(asked(walk, 1))
         assert torch.equal(first, second), "the same question had two answers"
         assert generators() == before, "predicting moved a global generator"
-        assert asked.digest() == state, "predicting changed the state"
-        assert [m.training for m in asked.model.modules()] == modes, "predicting changed a module's mode"
-        assert asked.digest() == silent.digest(), "asking between steps changed a step"
+        assert asking.digest() == state, "predicting changed the state"
+        assert [m.training for m in asking.model.modules()] == modes, "predicting changed a module's mode"
+        assert asking.digest() == silent.digest(), "asking between steps changed a step"
         last.train()
 
 
@@ -83,7 +83,7 @@ def the_seed_decides(make: Make, walk: Walk) -> None:
     for seed in (0, 0, 1):
         learner = make(seed)
         go(learner, walk)
-        digests.append([learner.digest(), trees.digest(learner.outputs(questions()))])
+        digests.append([learner.digest(), trees.digest(learner.outputs(asked(walk)))])
     assert digests[0] == digests[1], "the same seed gave other bytes"
     assert digests[0][0] != digests[2][0], "another seed gave the same bytes"
 
@@ -275,11 +275,11 @@ def a_refused_update_changes_nothing(make: Make, walk: Walk) -> None:
     for at, batch in enumerate([*walk, None]):
         before = _without_refusals(learner)
         counts = [learner.stats.refused, learner.steps]
-        fresh = rows("adae" * 4, seed=30, weights=torch.full((16,), 3e38), domains=["three"] * 16)
-        trace = learner.learn_batch(_like(fresh, walk))
+        fresh = _overflowing(walk)
+        trace = learner.learn_batch(fresh)
         assert not trace.verdict.keeps, f"an overflow at {at} was kept"
         assert trace.verdict.reason
-        assert [learner.stats.refused, learner.steps] == [counts[0] + 16, counts[1]]
+        assert [learner.stats.refused, learner.steps] == [counts[0] + len(fresh), counts[1]]
         assert _without_refusals(learner) == before, f"a refused update at {at} left a trace"
         if batch is not None:
             go(learner, [batch])
@@ -287,14 +287,15 @@ def a_refused_update_changes_nothing(make: Make, walk: Walk) -> None:
     assert _without_refusals(learner) == _without_refusals(clean), "a refusal changed a later step"
 
 
-def _like(batch: Batch, walk: Walk) -> Batch:
-    """The batch with targets of the walk's kind."""
-    first = next(other for other in walk if other is not None)
-    if isinstance(first.targets, Tensor):
-        return Batch(
-            batch.inputs, torch.ones(len(batch), first.targets.shape[1]), batch.weights, batch.domains
-        )
-    return batch
+def _overflowing(walk: Walk) -> Batch:
+    """Rows of the walk's kind, of a weight that makes their loss overflow."""
+    first = next(batch for batch in walk if batch is not None)
+    fresh = rows("adae" * 4, seed=30)
+    if first.inputs.shape[1:] != fresh.inputs.shape[1:]:
+        fresh = Batch(first.inputs.repeat(4, 1), [*first.targets] * 4)
+    elif isinstance(first.targets, Tensor):
+        fresh = Batch(fresh.inputs, torch.ones(len(fresh), first.targets.shape[1]))
+    return Batch(fresh.inputs, fresh.targets, torch.full((len(fresh),), 3e38), ["three"] * len(fresh))
 
 
 def _without_refusals(learner: Learner) -> str:

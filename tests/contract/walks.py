@@ -122,3 +122,9 @@ def generators() -> list[Any]:
 def questions(n: int = 7) -> Tensor:
     """Rows to predict."""
     return rows("abcdeab"[:n], seed=99).inputs
+
+
+def asked(walk: Walk, n: int = 7) -> Tensor:
+    """At most n rows of a walk's kind to predict."""
+    first = next(batch for batch in walk if batch is not None)
+    return questions(n) if first.inputs.shape[1:] == (FEATURES,) else first.inputs[:n]

@@ -1,0 +1,82 @@
+"""Every method that learns language keeps the contract on a language model, found by listing the folder."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+
+from tenuto import Batch, Learner, OnlineLearnerConfig, methods
+from tenuto.models.inputs import stack
+from tenuto.parts import names
+from tests import language
+from tests.contract import checks
+from tests.contract.plain import leaves, size
+from tests.contract.walks import Make, Walk, go
+
+CONFIG = OnlineLearnerConfig(
+    task="language", optimizer="adamw", learning_rate=5e-3, memory_size=3, batch_size=1
+)
+METHODS = [name for name in names("tenuto.methods") if methods.load(name).language]
+BASE = 260_032
+"""Numbers of the frozen base, none of which may be in a state."""
+
+
+def only_the_adapter_is_saved(make: Make, walk: Walk) -> None:
+    """No tensor of the frozen base is in the state, and the base is what it was."""
+    learner = make(0)
+    frozen = {name: one.clone() for name, one in learner.model.named_parameters() if not one.requires_grad}
+    go(learner, walk)
+    state = learner.save_state()
+    assert set(state["model"]) == {name for name, _ in learner.model.named_parameters() if ".lora_" in name}
+    assert size(state) < BASE / 5
+    for path, leaf in leaves(state):
+        same = [one for one in frozen.values() if isinstance(leaf, torch.Tensor) and one.shape == leaf.shape]
+        assert not any(torch.equal(one, leaf) for one in same), f"{path} is a tensor of the base"
+    after = dict(learner.model.named_parameters())
+    assert all(torch.equal(one, after[name]) for name, one in frozen.items()), "the base has moved"
+
+
+CHECKS = [
+    checks.resumes_at_every_step,
+    checks.predicting_changes_nothing,
+    checks.the_seed_decides,
+    checks.state_is_plain,
+    checks.a_refused_update_changes_nothing,
+    only_the_adapter_is_saved,
+]
+ROUTED = {"wrong": 0.05}
+
+
+def maker(method: str, options: dict[str, Any] | None = None) -> Make:
+    """Learners of the tiny Llama, an adapter on its last block; anchors where a method holds to any."""
+
+    def make(seed: int) -> Learner:
+        model = language.model(seed=seed, rank=2, layers=range(4, 5))
+        learner = Learner(model, replace(CONFIG, seed=seed), method=method, options=options)
+        if learner.recipe.anchors is not None:
+            learner.anchor(stack([language.row("One day a", " girl"), language.row("The sun", " was warm")]))
+        return learner
+
+    return make
+
+
+def walk() -> Walk:
+    """Three facts: one alone, two of unlike weights from another context, a consolidation between them."""
+    first, second, third = language.rows()
+    both = stack([second, third])
+    weighed = Batch(both.inputs, both.targets, torch.tensor([1.0, 0.5]), ["two", "two"])
+    return (stack([first]), None, weighed)
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+@pytest.mark.parametrize("method", METHODS)
+def test_methods(method: str, check: checks.Check) -> None:
+    check(maker(method), walk())
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_a_router_in_front_of_the_adapter(check: checks.Check) -> None:
+    check(maker("anchored", ROUTED), walk())

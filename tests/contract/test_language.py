@@ -9,7 +9,9 @@ import pytest
 import torch
 
 from tenuto import Batch, Learner, OnlineLearnerConfig, methods
+from tenuto.adapters.lora import adapt
 from tenuto.models.inputs import stack
+from tenuto.models.language import LanguageModel
 from tenuto.parts import names
 from tests import language
 from tests.contract import checks
@@ -51,10 +53,12 @@ ROUTED = {"wrong": 0.05}
 
 
 def maker(method: str, options: dict[str, Any] | None = None) -> Make:
-    """Learners of the tiny Llama, an adapter on its last block; anchors where a method holds to any."""
+    """Learners of the tiny Llama's first block, with an adapter; anchors where a method holds to any."""
 
     def make(seed: int) -> Learner:
-        model = language.model(seed=seed, rank=2, layers=range(4, 5))
+        base = language.base()
+        base.model.layers = base.model.layers[:1]
+        model = LanguageModel(adapt(base, rank=2, seed=seed))
         learner = Learner(model, replace(CONFIG, seed=seed), method=method, options=options)
         if learner.recipe.anchors is not None:
             learner.anchor(stack([language.row("One day a", " girl"), language.row("The sun", " was warm")]))

@@ -7,7 +7,7 @@ on a CPU the running sum of all that torch allocates and frees from the first ad
 the update; on CUDA the device's own count. Not all terms are there at once, and each operation has tensors of
 its own that no term counts, so that the sum is near the peak and not the peak.
 
-    python -m benchmarks.memory_beyond [--model smollm2|FOLDER] [--tokens 64] [--rows 1] [--precision float32]
+    python -m benchmarks.memory_beyond [--model smollm2|FOLDER] [--tokens 64] [--rows 1] [--checkpointing]
 """
 
 from __future__ import annotations
@@ -110,7 +110,13 @@ def rows(first: int, count: int, tokens: int, vocabulary: int) -> Batch:
 
 
 def account(
-    name: str, *, tokens: int = 64, fresh: int = 1, precision: str = "float32", device: str = "cpu"
+    name: str,
+    *,
+    tokens: int = 64,
+    fresh: int = 1,
+    precision: str = "float32",
+    checkpointing: bool = False,
+    device: str = "cpu",
 ) -> Account:
     """Count and measure one update on a base."""
     base: Any = bases.load(name, dtype=precision).model.to(device)
@@ -118,7 +124,7 @@ def account(
     batches = [rows(n * fresh, fresh, tokens, vocabulary) for n in range(WARM + 2)]
     weights = sum(one.nbytes for one in base.parameters())
     with measuring(device) as found:
-        learner = made(base, precision)
+        learner = made(base, precision, checkpointing)
         learner.anchor(rows(10_000, HELD, tokens, vocabulary))
         for batch in batches[:WARM]:
             learner.learn_batch(batch)
@@ -130,10 +136,10 @@ def account(
     return Account(terms=terms(learner, saved), peak=found.peak, weights=weights)
 
 
-def made(base: nn.Module, precision: str) -> Learner:
+def made(base: nn.Module, precision: str, checkpointing: bool) -> Learner:
     """A learner as a home makes it, of one update per batch."""
     targets, layers = middle(base)
-    model = LanguageModel(adapt(base, targets=targets, layers=layers))
+    model = LanguageModel(adapt(base, targets=targets, layers=layers), checkpointing=checkpointing)
     config = OnlineLearnerConfig.of({**SETTINGS, "passes": 1, "stop_loss": None, "precision": precision})
     return Learner(model, config, method="anchored")
 
@@ -228,17 +234,21 @@ def main() -> None:
     parser.add_argument("--tokens", type=int, default=64)
     parser.add_argument("--rows", type=int, default=1, help="fresh ones")
     parser.add_argument("--precision", choices=PRECISIONS, default="float32")
+    parser.add_argument("--checkpointing", action="store_true", help="compute blocks again in the backward")
     asked = parser.parse_args()
     settle(1)
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    print(f"{asked.model}, {asked.rows} x {asked.tokens} tokens, {asked.precision}, {device}")
-    print(
-        told(
-            account(
-                asked.model, tokens=asked.tokens, fresh=asked.rows, precision=asked.precision, device=device
-            )
-        )
+    found = account(
+        asked.model,
+        tokens=asked.tokens,
+        fresh=asked.rows,
+        precision=asked.precision,
+        checkpointing=asked.checkpointing,
+        device=device,
     )
+    again = ", blocks computed again" if asked.checkpointing else ""
+    print(f"{asked.model}, {asked.rows} x {asked.tokens} tokens, {asked.precision}, {device}{again}")
+    print(told(found))
 
 
 if __name__ == "__main__":

@@ -164,6 +164,9 @@ class OnlineLearnerConfig(_Settings):
     precision: str = _setting(
         "float32", "what a language model's frozen base is held in; adapters are float32", choices=PRECISIONS
     )
+    checkpointing: bool = _setting(
+        False, "does a language model compute activations again in the backward, and keep fewer?"
+    )
     device: str = _setting("cpu", "where the model lives")
 
     def __post_init__(self) -> None:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from tenuto.errors import ExampleError
+from tenuto.models.checkpointing import checkpointed
 
 if TYPE_CHECKING:
     from tenuto.models.speech import Speech
@@ -70,8 +71,11 @@ class LanguageModel(nn.Module):
 
     Args:
         base: a causal model of transformers, with adapters on it; what of it is frozen is not saved.
-
         speech: how what is said becomes rows; None: nobody asks it in words.
+        checkpointing: of each block keep its input alone, and compute the rest again in the backward.
+
+    Raises:
+        ConfigError: this kind of model cannot be computed again block by block.
 
     Attributes:
         sequences: it answers with (n, l, v), not (n, c).
@@ -80,11 +84,13 @@ class LanguageModel(nn.Module):
 
     sequences = True
 
-    def __init__(self, base: nn.Module, speech: Speech | None = None) -> None:
+    def __init__(self, base: nn.Module, speech: Speech | None = None, *, checkpointing: bool = False) -> None:
         super().__init__()
         self.base = base
         self.speech = speech
         self._centre: Tensor | None = None
+        if checkpointing:
+            checkpointed(base)
         learned = {name for name, one in self.named_parameters() if one.requires_grad}
         self.frozen = frozenset(self.state_dict()) - learned
 

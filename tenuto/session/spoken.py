@@ -69,7 +69,7 @@ def load(name: str, config: OnlineLearnerConfig, digest: str | None) -> tuple[La
         raise ConfigError(f"{name} is an encoder, which answers nothing; take a causal language model")
     speech, (targets, layers) = Speech(base), middle(base.model)
     adapted = adapt(base.model, targets=targets, layers=layers, seed=config.seed)
-    return LanguageModel(adapted, speech), base.digest
+    return LanguageModel(adapted, speech, checkpointing=config.checkpointing), base.digest
 
 
 def reply(learner: Learner, messages: Sequence[Message], *, most: int = 64) -> str:

@@ -6,6 +6,7 @@
     |   |-- MalformedRow       a row could not be parsed at all
     |   `-- DuplicateId        an id that was already taken by other content
     |-- StreamError            a source cannot be read: missing, empty, cut, unreadable
+    |-- OutOfMemory            an update does not fit into memory, even row by row; the row is not at fault
     |-- NothingLearned         an answer was asked of a learner that has seen no row
     |-- StateError             saved state does not fit this learner
     `-- StoreError             the home cannot be used
@@ -48,6 +49,10 @@ class DuplicateId(ExampleError):
 
 class StreamError(TenutoError):
     """A source of examples cannot be read."""
+
+
+class OutOfMemory(TenutoError):
+    """An update needs more memory than there is, however few rows are read at once; nothing was changed."""
 
 
 class NothingLearned(TenutoError):

@@ -16,6 +16,7 @@ from tenuto import models
 from tenuto.admission import admit, check_rows, restart
 from tenuto.assembled import Assembled
 from tenuto.consolidation import crosses, warmed
+from tenuto.errors import OutOfMemory
 from tenuto.eviction import expelled, named, spared, spread, told
 from tenuto.models.inputs import stack
 from tenuto.protocols import Objective
@@ -59,10 +60,13 @@ class Learner(Assembled):
 
         Raises:
             ExampleError: a row's shape, values or label cannot be learned; nothing has changed.
+            OutOfMemory: the first update does not fit, even read row by row; nothing has changed.
         """
         self._pace = pace
         try:
             return self._learn(batch)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory(f"there is no room for this update: {error}") from error
         finally:
             self._pace = 1.0
 
@@ -84,7 +88,10 @@ class Learner(Assembled):
             return told(trace, self.memory, expelled(self.memory, self.context, guilty, None)[1])
         last, passes = trace, self.watch.passes(self.config.passes)
         while passes > 1 and not self._knows(last, len(fresh)):
-            again, passes = self._step(self._recall(fresh)), passes - 1
+            try:
+                again, passes = self._step(self._recall(fresh)), passes - 1
+            except (OutOfMemory, torch.OutOfMemoryError):
+                break
             guilty += again.verdict.principals
             if not again.verdict.keeps:
                 break
@@ -157,21 +164,22 @@ class Learner(Assembled):
         params, buffers = body.params, body.buffers()
         try:
             estimate = self._estimate(body, batch, objective or self._objective)
+            with torch.set_grad_enabled(False):
+                grads, batch = estimate.grads, estimate.batch or batch
+                for penalty in recipe.penalties:
+                    grads = penalty.penalty_gradient(params, grads) or grads
+                update = self.optimizer.propose(params, grads)
+                if (pace := self._pace * warmed(self.counters.steps, self.config.warmup)) != 1.0:
+                    update = replace(update, scale=update.scale * pace)
+                for rule in recipe.rules:
+                    update = rule.project(update, self.oracle)
+                trace = Trace(self.counters.steps, batch, estimate, update, params=params)
+                if (verdict := self.guard.judge(trace)) is not KEEP:
+                    trace = trace.judged(verdict)
         except BaseException:
             body.restore(buffers)
             raise
         with torch.set_grad_enabled(False):
-            grads, batch = estimate.grads, estimate.batch or batch
-            for penalty in recipe.penalties:
-                grads = penalty.penalty_gradient(params, grads) or grads
-            update = self.optimizer.propose(params, grads)
-            if (pace := self._pace * warmed(self.counters.steps, self.config.warmup)) != 1.0:
-                update = replace(update, scale=update.scale * pace)
-            for rule in recipe.rules:
-                update = rule.project(update, self.oracle)
-            trace = Trace(self.counters.steps, batch, estimate, update, params=params)
-            if (verdict := self.guard.judge(trace)) is not KEEP:
-                trace = trace.judged(verdict)
             if not verdict.keeps:
                 body.restore(buffers)
                 return trace.handed(None)
@@ -188,7 +196,13 @@ class Learner(Assembled):
             return self.recipe.estimator(objective, body.params, batch)
         draws = torch_draws(self.config.seed, "forward", self.counters.steps)
         with draws, models.sites(body.module, self._looks) as sites:
-            return replace(self.recipe.estimator(objective, body.params, batch), sites=sites)
+            estimate = self.recipe.estimator(objective, body.params, batch)
+        if self._looks and estimate.parts > 1:
+            raise OutOfMemory(
+                f"the update on {len(batch)} rows does not fit into memory, and guard {self.config.guard!r} "
+                "reads the whole batch inside the model: learn fewer rows at once, or take another guard"
+            )
+        return replace(estimate, sites=sites)
 
     def consolidate(self) -> ConsolidationReport:
         """Rehearse memory where the method says so, sleep where the settings do, and close the context."""

@@ -132,6 +132,7 @@ class Estimate(Struct, frozen=True, eq=False):
         batch: the rows it is over, where an estimator chose among the joined ones; None: all of them.
         sites: how large each row (n,) is behind each layer, where a guard reads that.
         unprotected: what share (n,) of each row's inputs no basis protects, where a method protects any.
+        parts: how many parts the rows were read in, for want of memory; 1: all at once.
     """
 
     loss: Tensor
@@ -140,10 +141,11 @@ class Estimate(Struct, frozen=True, eq=False):
     batch: Batch | None = None
     sites: dict[str, Tensor] = field(default_factory=dict)
     unprotected: Tensor | None = None
+    parts: int = 1
 
     def spent(self) -> Estimate:
         """Loss and outputs alone."""
-        return Estimate(self.loss, self.outputs, {}, self.batch)
+        return Estimate(self.loss, self.outputs, {}, self.batch, parts=self.parts)
 
 
 class Update(Struct, frozen=True, eq=False):

@@ -37,7 +37,7 @@ def interfered(objective: Objective, params: Tree, batch: Batch) -> Estimate:
         picks = rises.argsort(descending=True, stable=True)[: len(batch.draws["replay"].slots)]
     few = chosen(batch, "replay", "candidates", picks) if len(picks) else fresh(batch)
     estimate = plain(objective, params, few)
-    return Estimate(estimate.loss, estimate.outputs, estimate.grads, few)
+    return Estimate(estimate.loss, estimate.outputs, estimate.grads, few, parts=estimate.parts)
 
 
 def rise(objective: Objective, params: Tree, batch: Batch) -> Tensor:

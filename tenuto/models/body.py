@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from tenuto.errors import ConfigError, ExampleError, StateError
+from tenuto.errors import ConfigError, ExampleError, OutOfMemory, StateError
 from tenuto.models.head import Head
 from tenuto.models.inputs import prepare, reads_integers, settle
 from tenuto.models.mlp import MLP, Standardize
@@ -106,6 +106,8 @@ class Body:
         """How many outputs the model answers one row (1, *shape) with."""
         try:
             shape = tuple(self.infer(row).shape)
+        except torch.OutOfMemoryError as error:
+            raise OutOfMemory(f"there is no room for the model to answer a single row: {error}") from error
         except (RuntimeError, ValueError, IndexError, TypeError) as error:
             raise ExampleError(
                 f"the model cannot read rows of shape {tuple(row.shape[1:])} ({row.dtype}): {error}"

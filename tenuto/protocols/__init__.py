@@ -107,8 +107,9 @@ class Term(Protocol):
 
 
 class Objective(Protocol):
-    """The loss of a batch at given parameters: (the scalar, the outputs (n, c)). `head` names the module's
-    Linear layer that answers, if it has one; `adapter` is what learns, as blocks; `seed` keys draws."""
+    """The loss of a batch at given parameters: (the scalar, the outputs (n, c)); `outputs` come in training
+    mode, `loss` is the scalar of a batch that was answered so. `head` names the module's Linear layer that answers, if
+    it has one; `adapter` is what learns, as blocks; `seed` keys draws."""
 
     task: Task
     module: Module
@@ -121,9 +122,8 @@ class Objective(Protocol):
         """The optimizer's, for estimators that look a step ahead."""
 
     def __call__(self, params: Tree, batch: Batch) -> tuple[Tensor, Tensor]: ...
-
-    def outputs(self, params: Tree, inputs: Tensor) -> Tensor:
-        """Outputs (n, c) for rows (n, *shape), in training mode."""
+    def outputs(self, params: Tree, inputs: Tensor) -> Tensor: ...
+    def loss(self, batch: Batch, outputs: Tensor) -> Tensor: ...
 
 
 class GradientEstimator(Protocol):

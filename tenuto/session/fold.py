@@ -229,7 +229,9 @@ def _told(trace: Trace, given: int) -> str:
     out, why = given - len(trace.left), trace.verdict.reason
     drifts = [f"drift: {drift.detector}" for drift in trace.drifts[:1]]
     evicted = [f"evict: {out} of {given} rows" + (f": {why}" if why else "")] if out else []
-    return "; ".join(evicted + drifts or ["keep"]) + _left(trace)
+    parts = trace.estimate.parts
+    read = f"; read in {parts} parts, for want of memory" if parts > 1 else ""
+    return "; ".join(evicted + drifts or ["keep"]) + _left(trace) + read
 
 
 def _left(trace: Trace) -> str:

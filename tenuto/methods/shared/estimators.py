@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from tenuto.methods.shared.parted import clear, parted, taken
 from tenuto.protocols import Objective
 from tenuto.trees import Tree
 from tenuto.types import Batch, Estimate
@@ -12,16 +13,21 @@ from tenuto.types import Batch, Estimate
 def plain(objective: Objective, params: Tree, batch: Batch) -> Estimate:
     """One forward over the joined batch, one backward; the parameters' `.grad` is left empty.
 
-    A parameter that the loss does not reach gets a zero gradient.
+    A parameter that the loss does not reach gets a zero gradient. Where there is no room for the whole batch,
+    its rows are read in parts, to the same gradient but for rounding.
+
+    Raises:
+        OutOfMemory: there is none for a single row.
     """
+    try:
+        return _whole(objective, params, batch)
+    except torch.OutOfMemoryError:
+        clear(params)
+    return parted(objective, params, batch)
+
+
+def _whole(objective: Objective, params: Tree, batch: Batch) -> Estimate:
     loss, outputs = objective(params, batch)
-    _clear(params)
+    clear(params)
     torch.autograd.backward(loss)
-    grads = {name: torch.zeros_like(p) if p.grad is None else p.grad for name, p in params.items()}
-    _clear(params)
-    return Estimate(loss.detach(), outputs.detach(), grads)
-
-
-def _clear(params: Tree) -> None:
-    for parameter in params.values():
-        parameter.grad = None
+    return Estimate(loss.detach(), outputs.detach(), taken(params))

@@ -56,13 +56,17 @@ class Composed:
         )
         return outputs
 
-    def __call__(self, params: Tree, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The scalar loss and the outputs (n, c) of a joined batch."""
-        outputs = self.outputs(params, batch.inputs)
+    def loss(self, batch: Batch, outputs: Tensor) -> Tensor:
+        """The scalar loss of a joined batch that was answered with outputs (n, c)."""
         teacher = self._recipe.teacher
         seen = teacher.outputs(self.module, batch.inputs) if teacher is not None else None
         forward = Forward(batch, outputs, self.task, seen)
         parts = [loss for term in self._recipe.terms if (loss := term(forward)) is not None]
         if not parts:
             raise ConfigError(f"method {self._recipe.name!r} has no term for a batch of {len(batch)} rows")
-        return sum(parts[1:], parts[0]), outputs
+        return sum(parts[1:], parts[0])
+
+    def __call__(self, params: Tree, batch: Batch) -> tuple[Tensor, Tensor]:
+        """The scalar loss and the outputs (n, c) of a joined batch."""
+        outputs = self.outputs(params, batch.inputs)
+        return self.loss(batch, outputs), outputs

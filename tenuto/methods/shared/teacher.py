@@ -8,6 +8,7 @@ from torch.func import functional_call
 from torch.nn import Module
 
 from tenuto import trees
+from tenuto.methods.shared.parted import answered
 from tenuto.modes import evaluating
 from tenuto.protocols import View
 from tenuto.trees import Tree
@@ -24,9 +25,13 @@ class Predecessor:
         """The predecessor's outputs (n, c') in evaluation mode; None before the first consolidation."""
         if not self._weights:
             return None
+
+        def answer(rows: Tensor) -> Tensor:
+            found: Tensor = functional_call(module, self._weights, (rows,), tie_weights=False)
+            return found
+
         with evaluating(module), torch.no_grad():
-            outputs: Tensor = functional_call(module, self._weights, (inputs,), tie_weights=False)
-        return outputs
+            return answered(answer, inputs)
 
     def observe(self, trace: Trace) -> None:
         """A teacher does not move between consolidations."""

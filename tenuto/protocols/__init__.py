@@ -108,8 +108,8 @@ class Term(Protocol):
 
 class Objective(Protocol):
     """The loss of a batch at given parameters: (the scalar, the outputs (n, c)); `outputs` come in training
-    mode, `loss` is the scalar of a batch that was answered so. `head` names the module's Linear layer that answers, if
-    it has one; `adapter` is what learns, as blocks; `seed` keys draws."""
+    mode, `loss` is the scalar of a batch that was answered so. `head` names the module's Linear layer that
+    answers, if it has one; `adapter` is what learns, as blocks; `seed` keys draws."""
 
     task: Task
     module: Module

@@ -73,7 +73,7 @@ class _Settings:
 
 
 TASKS = ("classification", "regression", "language")
-PRECISIONS = ("float32", "bfloat16")
+PRECISIONS = ("float32", "bfloat16", "float16")
 READINGS = ("error", "loss", "uncertainty", "inputs")
 ANSWERS = ("consolidate", "renew", "passes", "replay")
 

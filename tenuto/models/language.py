@@ -27,6 +27,9 @@ PAD = 2**31 - 1
 BUCKET = 8
 """Rows are cut behind their longest, rounded up to so many tokens."""
 
+LOSS_SCALE = 2.0**16
+"""What the gradient is multiplied with on its way through a float16 base, at first."""
+
 RARE = 1000.0
 """The number of a token that counts half."""
 
@@ -80,6 +83,7 @@ class LanguageModel(nn.Module):
     Attributes:
         sequences: it answers with (n, l, v), not (n, c).
         frozen: the names of what never changes, which no state holds.
+        loss_scale: of a float16 base, what gradients are multiplied with in it, and steps since that changed.
     """
 
     sequences = True
@@ -93,6 +97,8 @@ class LanguageModel(nn.Module):
             checkpointed(base)
         learned = {name for name, one in self.named_parameters() if one.requires_grad}
         self.frozen = frozenset(self.state_dict()) - learned
+        if any(one.dtype == torch.float16 for one in self.parameters()):
+            self.register_buffer("loss_scale", torch.tensor([LOSS_SCALE, 0.0]))
 
     def tokens(self, rows: Tensor) -> Tensor:
         """Which tokens (n, t) of coded rows are there, cut as the base reads them."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 
 from tenuto.methods.shared.parted import clear, parted, taken
+from tenuto.methods.shared.scaling import scaled
 from tenuto.protocols import Objective
 from tenuto.trees import Tree
 from tenuto.types import Batch, Estimate
@@ -19,15 +20,19 @@ def plain(objective: Objective, params: Tree, batch: Batch) -> Estimate:
     Raises:
         OutOfMemory: there is none for a single row.
     """
+    return scaled(objective.module, lambda by: _estimate(objective, params, batch, by))
+
+
+def _estimate(objective: Objective, params: Tree, batch: Batch, by: float) -> Estimate:
     try:
-        return _whole(objective, params, batch)
+        return _whole(objective, params, batch, by)
     except torch.OutOfMemoryError:
         clear(params)
-    return parted(objective, params, batch)
+    return parted(objective, params, batch, by)
 
 
-def _whole(objective: Objective, params: Tree, batch: Batch) -> Estimate:
+def _whole(objective: Objective, params: Tree, batch: Batch, by: float) -> Estimate:
     loss, outputs = objective(params, batch)
     clear(params)
-    torch.autograd.backward(loss)
+    torch.autograd.backward(loss if by == 1.0 else loss * by)
     return Estimate(loss.detach(), outputs.detach(), taken(params))

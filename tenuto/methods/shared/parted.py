@@ -55,8 +55,11 @@ def joined(found: Sequence[Tensor]) -> Tensor:
     return torch.cat(list(found))
 
 
-def parted(objective: Objective, params: Tree, batch: Batch) -> Estimate:
+def parted(objective: Objective, params: Tree, batch: Batch, by: float = 1.0) -> Estimate:
     """The estimate of a batch that did not fit, in the fewest parts that do; `.grad` is left empty.
+
+    Args:
+        by: what gradients are multiplied with.
 
     Raises:
         OutOfMemory: not even single rows fit, or the model may not be asked in parts.
@@ -65,7 +68,7 @@ def parted(objective: Objective, params: Tree, batch: Batch) -> Estimate:
     while size > 1:
         size = -(-size // 2)
         try:
-            return _estimate(objective, params, batch, size)
+            return _estimate(objective, params, batch, size, by)
         except torch.OutOfMemoryError:
             clear(params)
     raise OutOfMemory(
@@ -74,7 +77,7 @@ def parted(objective: Objective, params: Tree, batch: Batch) -> Estimate:
     )
 
 
-def _estimate(objective: Objective, params: Tree, batch: Batch, size: int) -> Estimate:
+def _estimate(objective: Objective, params: Tree, batch: Batch, size: int, by: float) -> Estimate:
     rows = torch.split(batch.inputs, size)
     before, states, found = _buffers(objective.module), [], []
     with torch.no_grad():
@@ -90,7 +93,7 @@ def _estimate(objective: Objective, params: Tree, batch: Batch, size: int) -> Es
         )
     outputs = joined(found).requires_grad_()
     loss = objective.loss(batch, outputs)
-    (onto,) = torch.autograd.grad(loss, outputs, materialize_grads=True)
+    (onto,) = torch.autograd.grad(loss if by == 1.0 else loss * by, outputs, materialize_grads=True)
     clear(params)
     for part, state, share in zip(rows, states, torch.split(onto, size), strict=True):
         _restore(state, part)

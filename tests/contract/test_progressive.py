@@ -5,12 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 
-from tenuto import Batch, Learner, OnlineLearnerConfig
-from tenuto.parts import names
+from tenuto import Batch, Learner, OnlineLearnerConfig, methods
 
 
 @pytest.mark.parametrize("passes", [1, 3])
-@pytest.mark.parametrize("method", names("tenuto.methods"))
+@pytest.mark.parametrize("method", methods.known(plain=True))
 def test_outputs_are_from_before_the_update(method: str, passes: int) -> None:
     draws = torch.Generator().manual_seed(0)
     config = OnlineLearnerConfig(classes=(0, 1, 2), memory_size=20, learning_rate=0.1, passes=passes)

@@ -8,9 +8,8 @@ from itertools import pairwise
 import pytest
 import torch
 
-from tenuto import Batch, Learner, trees
+from tenuto import Batch, Learner, methods, trees
 from tenuto.optimizers import SGD, Accumulated
-from tenuto.parts import names
 from tests.contract import checks
 from tests.contract.walks import CLASSES, CONFIG, OPTIMIZERS, WALK, Walk, maker, rows
 
@@ -67,7 +66,7 @@ def test_it_keeps_the_contract_of_a_learner(optimizer: str) -> None:
         check(make, WALK)
 
 
-@pytest.mark.parametrize("method", names("tenuto.methods"))
+@pytest.mark.parametrize("method", methods.known(plain=True))
 def test_every_method_takes_moves_that_are_none(method: str) -> None:
     walk: Walk = WALK[:7]
     checks.resumes_at_every_step(maker(method, accumulate=2), walk)

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 import torch
 
-from tenuto import Batch, Learner, OnlineExample, OnlineLearnerConfig, Session, drift, methods, parts
+from tenuto import Batch, Learner, OnlineExample, OnlineLearnerConfig, Session, drift, methods
 from tenuto.session import recovery
 
 SIZE: dict[str, Any] = {"hidden": (8,), "memory_size": 20, "batch_size": 10, "learning_rate": 0.05}
@@ -99,7 +99,7 @@ def test_a_domain_never_seen_opens_a_context_and_costs_nothing_else(tmp_path: Pa
 # A constant feature -----------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("method", parts.names(methods.__name__))
+@pytest.mark.parametrize("method", methods.known(plain=True))
 def test_constant_features_make_no_number_that_is_none(method: str) -> None:
     """One feature never changes, two are always 0; then no feature changes, or all are 0."""
     for still in ([1, 5, 6], [*range(8)], []):

@@ -160,4 +160,6 @@ def test_an_episode_learns_what_was_taken_down_and_tells_its_steps(home: Path, t
     assert (told["held"], told["stopped"]) == (1, "")
     assert told["cause"] in ("correction", "verifier"), "a flagged answer calls for one too"
     assert told["learned"] >= 1
-    assert f"1 ({told['cause']}: 1 came), {told['learned']} row" in tenuto("status", *at).stdout
+    shown = tenuto("status", *at)
+    assert f"1 ({told['cause']}: " in shown.stdout
+    assert f"{told['learned']} row" in shown.stdout

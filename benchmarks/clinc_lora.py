@@ -33,6 +33,7 @@ from torch import Tensor, nn
 from benchmarks.clinc import rows as clinc150
 from benchmarks.common import settle
 from benchmarks.contexts import Rows
+from benchmarks.runs import Runs
 from benchmarks.timing import table
 from tenuto import Batch, Learner, OnlineLearnerConfig
 from tenuto.adapters.lora import adapt
@@ -200,39 +201,6 @@ RUNS: dict[str, tuple[Learn, dict[str, Any]]] = {
 """What makes each row of the table, and how it was set: a run written under other settings is another."""
 
 
-class Written:
-    """Runs in a file of JSON lines, each there as soon as it is done.
-
-    Args:
-        path: None: they are kept nowhere.
-    """
-
-    def __init__(self, path: Path | None) -> None:
-        self._path = path
-        self._found: dict[str, Run] = {}
-        if path is None or not path.exists():
-            return
-        whole = path.read_bytes().rpartition(b"\n")[0]
-        path.write_bytes(whole + b"\n" if whole else b"")
-        for line in whole.splitlines():
-            told = json.loads(line)
-            self._found[_key(told["about"])] = Run(**told["run"])
-
-    def get(self, about: Mapping[str, Any], make: Callable[[], Run]) -> Run:
-        """The run that this is about, made where it is not there yet."""
-        key = _key(about)
-        if key not in self._found:
-            self._found[key] = found = make()
-            if self._path is not None:
-                with self._path.open("a") as file:
-                    file.write(json.dumps({"about": about, "run": asdict(found)}) + "\n")
-        return self._found[key]
-
-
-def _key(about: Mapping[str, Any]) -> str:
-    return json.dumps(about, sort_keys=True)
-
-
 def line(name: str, runs: Sequence[Run]) -> list[str]:
     """A row of the table: means over seeds with their 95 % intervals, in points."""
     lost = [run.forgetting for run in runs if run.forgetting is not None]
@@ -267,12 +235,13 @@ def main() -> None:
     reading = Reading(load("minilm"), length=LENGTH)
     rows = clinc150(lambda texts: torch.from_numpy(reading.rows(texts)))
     rows = rows.validation() if arguments.validate else rows
-    written, found = Written(arguments.out), {}
+    runs, found = Runs(arguments.out), {}
     for seed in arguments.seeds:
         for name in arguments.methods:
             made, how = RUNS[name]
             about = {"method": name, "seed": seed, "validation": arguments.validate, "how": how}
-            found[name, seed] = got = written.get(about, partial(made, rows, seed))
+            told = runs.get(about, lambda made=made, seed=seed: asdict(made(rows, seed)))
+            found[name, seed] = got = Run(**told)
             said = f"{name}, seed {seed}: {got.average:.4f} in {got.seconds:.0f} s"
             print(said, file=sys.stderr, flush=True)
     if arguments.json:

@@ -107,7 +107,9 @@ class Progression:
         self._hold()
 
     def _free(self, domains: Sequence[str | None] | None) -> str:
-        """A name for the next adapter: its domain's where that will do, else its number."""
+        """Of the next adapter: its domain's where that will do, else a number; an only one keeps its own."""
+        if self._most == 1 and self.bank is not None:
+            return self.bank.active
         domain = next((one for one in domains or () if one is not None), None)
         others = set(self.bank.names) if self.bank is not None else set()
         first = {self.bank.active} if self.bank is not None and self._name is None else set()

@@ -1,19 +1,24 @@
 """How far 200 further updates move what was protected, and how well the new rows are learned meanwhile.
 
-Three rows are learned and protected, two others follow, AdamW with weight decay 0.1 throughout. Beside plain
-LoRA: the same null-space block, where the gradient is projected before AdamW and the step is not; and PEFT's
-OSF on the merged weights. The rate of each is the best of `RATES` for the new rows on seed 100.
+Three rows are learned and protected, two others follow, AdamW with weight decay 0.1 throughout, float32.
+Beside plain LoRA: the same null-space block, where the gradient is projected before AdamW and the step is
+not; and PEFT's OSF on the merged weights, which projects gradients too. The rate of each line is the best of
+`RATES` for the new rows on seed 100.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from types import ModuleType
 from typing import Any
+from warnings import catch_warnings, simplefilter
 
 import torch
 from torch import Tensor, nn
 
-from benchmarks.ogp import tiny
+from benchmarks.ogp import smol, tiny
+from benchmarks.runs import Runs
 from benchmarks.timing import table
 from tenuto import Learner, OnlineLearnerConfig, subspace
 from tenuto.adapters.layers import Down
@@ -21,15 +26,50 @@ from tenuto.models.inputs import stack
 from tenuto.tasks import Language
 from tenuto.types import OnlineExample
 
-UPDATES, KEPT, NEW, DECAY = 200, 3, 2, 0.1
-RATES = (2e-3, 5e-3, 1e-2)
+TAUGHT, UPDATES, KEPT, NEW, DECAY = 60, 200, 3, 2, 0.1
+SUBJECTS: dict[str, ModuleType] = {"260k": tiny, "SmolLM2-135M": smol}
+RATES = {"260k": (5e-3, 1e-2, 2e-2, 4e-2), "SmolLM2-135M": (1e-3, 3e-3)}
 TUNED_ON = 100
 Rows = list[OnlineExample]
-Found = tuple[float, float]
-"""The largest change of a protected logit, and the mean loss of the new rows."""
 
 
-def taught(targets: tuple[str, ...], seed: int, method: str) -> tuple[Learner, Rows, Rows]:
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What one run gave.
+
+    Args:
+        moved: the largest change of a protected logit.
+        before, after: the mean loss of the new rows, in nats per token.
+    """
+
+    moved: float
+    before: float
+    after: float
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One run.
+
+    Args:
+        subject: the base, by its name in `SUBJECTS`.
+        sites: what is adapted, by its name in `tiny.TARGETS`.
+        rate: of the further updates.
+        seed: key of the facts and of the adapter.
+    """
+
+    subject: str
+    sites: str
+    rate: float
+    seed: int
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """The layers that are adapted."""
+        return tiny.TARGETS[self.sites]
+
+
+def taught(job: Job, method: str) -> tuple[Learner, Rows, Rows]:
     """A learner that knows the first rows, protected where the method protects; these, and the others."""
     config = OnlineLearnerConfig(
         task="language",
@@ -38,39 +78,39 @@ def taught(targets: tuple[str, ...], seed: int, method: str) -> tuple[Learner, R
         weight_decay=DECAY,
         batch_size=NEW,
         boundaries="none",
-        seed=seed,
+        seed=job.seed,
     )
     options = {"threshold": 1.0, "ratio": 0.0} if method == "ogp_lora" else {}
-    learner = Learner(tiny.model(targets, seed), config, method=method, options=options)
-    rows = [tiny.row(*fact) for fact in tiny.dealt(seed, KEPT + NEW)]
-    for _ in range(60):
+    subject: Any = SUBJECTS[job.subject]
+    learner = Learner(subject.model(job.targets, job.seed), config, method=method, options=options)
+    rows = [subject.row(*fact) for fact in tiny.dealt(job.seed, KEPT + NEW)]
+    for _ in range(TAUGHT):
         learner.learn_batch(stack(rows[:KEPT]))
     learner.consolidate()
     return learner, rows[:KEPT], rows[KEPT:]
 
 
-def ours(targets: tuple[str, ...], seed: int, rate: float, method: str = "ogp_lora") -> Found:
+def ours(job: Job, method: str = "ogp_lora") -> Found:
     """The learner itself."""
-    learner, kept, new = taught(targets, seed, method)
-    before = learner.outputs(tiny.inputs(kept))
-    learner.configure({"learning_rate": rate})
+    learner, kept, new = taught(job, method)
+    before, first = learner.outputs(tiny.inputs(kept)), float(tiny.losses(learner, new).mean())
+    learner.configure({"learning_rate": job.rate})
     for _ in range(UPDATES):
         learner.learn_batch(stack(new))
     moved = (learner.outputs(tiny.inputs(kept)) - before).abs().max()
-    return float(moved), float(tiny.losses(learner, new).mean())
+    return Found(moved=float(moved), before=first, after=float(tiny.losses(learner, new).mean()))
 
 
-def plain(targets: tuple[str, ...], seed: int, rate: float) -> Found:
+def plain(job: Job) -> Found:
     """LoRA, on and on."""
-    return ours(targets, seed, rate, "naive")
+    return ours(job, "naive")
 
 
-def before_adam(targets: tuple[str, ...], seed: int, rate: float) -> Found:
+def before_adam(job: Job) -> Found:
     """The same block, its gradient projected, and then AdamW."""
-    learner, kept, new = taught(targets, seed, "ogp_lora")
-    model = learner.model
+    learner, kept, new = taught(job, "ogp_lora")
     held: dict[nn.Parameter, Tensor] = {}
-    for layer in model.modules():
+    for layer in learner.model.modules():
         if isinstance(layer, Down):
             held[layer.free] = layer.basis
             layer.basis = layer.basis[:, :0]
@@ -80,25 +120,27 @@ def before_adam(targets: tuple[str, ...], seed: int, rate: float) -> Found:
             if free.grad is not None:
                 free.grad = subspace.remove(free.grad, basis)
 
-    return _trained(model, kept, new, rate, project)
+    return _trained(learner.model, kept, new, job.rate, project)
 
 
-def osf(targets: tuple[str, ...], seed: int, rate: float) -> Found:
-    """PEFT's Orthogonal Subspace Fine-tuning on the merged weights; it projects gradients too."""
+def osf(job: Job) -> Found:
+    """PEFT's Orthogonal Subspace Fine-tuning on the merged weights."""
     from peft import OSFConfig, get_peft_model
 
-    learner, kept, new = taught(targets, seed, "naive")
+    learner, kept, new = taught(job, "naive")
     model: Any = learner.model
-    merged = model.base.merge_and_unload()
-    model.base = get_peft_model(merged, OSFConfig(target_modules=list(targets)))
-    return _trained(model, kept, new, rate, lambda: None)
+    with catch_warnings():
+        simplefilter("ignore", FutureWarning)
+        merged = model.base.merge_and_unload()
+        model.base = get_peft_model(merged, OSFConfig(target_modules=list(job.targets)))
+    return _trained(model, kept, new, job.rate, lambda: None)
 
 
 def _trained(model: nn.Module, kept: Rows, new: Rows, rate: float, project: Callable[[], None]) -> Found:
     task, batch = Language(), stack(new)
     targets = task.encode(batch.targets)
     with torch.no_grad():
-        before = model(tiny.inputs(kept))
+        before, first = model(tiny.inputs(kept)), float(task.loss(model(batch.inputs), targets))
     free = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = torch.optim.AdamW(free, lr=rate, weight_decay=DECAY)
     for _ in range(UPDATES):
@@ -108,10 +150,10 @@ def _trained(model: nn.Module, kept: Rows, new: Rows, rate: float, project: Call
         optimizer.step()
     with torch.no_grad():
         moved = (model(tiny.inputs(kept)) - before).abs().max()
-        return float(moved), float(task.loss(model(batch.inputs), targets))
+        return Found(moved=float(moved), before=first, after=float(task.loss(model(batch.inputs), targets)))
 
 
-METHODS: dict[str, Callable[[tuple[str, ...], int, float], Found]] = {
+METHODS: dict[str, Callable[[Job], Found]] = {
     "ogp_lora": ours,
     "plain LoRA": plain,
     "gradient projected, then AdamW": before_adam,
@@ -119,15 +161,29 @@ METHODS: dict[str, Callable[[tuple[str, ...], int, float], Found]] = {
 }
 
 
-def show(seeds: Sequence[int]) -> None:
+def line(subject: str, sites: str, method: str, seeds: Sequence[int], runs: Runs) -> list[str]:
+    """A row of the table."""
+
+    def measure(rate: float, seed: int) -> Found:
+        job = Job(subject=subject, sites=sites, rate=rate, seed=seed)
+        about = {"what": "retention", "method": method, **asdict(job)}
+        return Found(**runs.get(about, lambda: asdict(METHODS[method](job))))
+
+    tried = {rate: measure(rate, TUNED_ON).after for rate in RATES[subject]}
+    rate = min(tried, key=lambda one: tried[one])
+    found = [measure(rate, seed) for seed in seeds]
+    before, after = (sum(getattr(one, what) for one in found) / len(found) for what in ("before", "after"))
+    moved = max(one.moved for one in found)
+    return [method, subject, sites, f"{rate:g}", f"{moved:.1e}", f"{before:.2f}", f"{after:.4f}"]
+
+
+def show(seeds: Sequence[int], runs: Runs) -> None:
     """Measure and print."""
-    lines = []
-    for name, targets in tiny.TARGETS.items():
-        for method, measure in METHODS.items():
-            tried = {rate: measure(targets, TUNED_ON, rate)[1] for rate in RATES}
-            rate = min(tried, key=lambda one: tried[one])
-            found = [measure(targets, seed, rate) for seed in seeds]
-            moved, loss = max(one[0] for one in found), [one[1] for one in found]
-            lines.append([method, name, f"{rate:g}", f"{moved:.1e}", f"{sum(loss) / len(loss):.4f}"])
+    lines = [
+        line(subject, sites, method, seeds, runs)
+        for subject in SUBJECTS
+        for sites in tiny.TARGETS
+        for method in METHODS
+    ]
     print(f"Retention: {UPDATES} updates on other rows, seeds {', '.join(map(str, seeds))}")
-    print(table(["", "adapted", "rate", "max |d logit|", "new loss"], lines))
+    print(table(["", "base", "adapted", "rate", "max |d logit|", "new loss before", "after"], lines))

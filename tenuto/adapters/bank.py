@@ -253,8 +253,9 @@ class Bank:
                 one.requires_grad_(learns)
 
     def parameters(self) -> Iterator[Tensor]:
-        """The live tensors of all adapters."""
-        return (tensor for name in self.names for tensor in self._parts(name).values())
+        """The live tensors of all adapters, those of blocks too."""
+        marks = tuple(f".{side}.{name}." for name in self.names for side in ("lora_A", "lora_B"))
+        return (one for key, one in self.model.named_parameters() if any(mark in key for mark in marks))
 
     def _parts(self, name: str) -> Tree:
         """An adapter's live tensors."""

@@ -15,7 +15,7 @@ from typing import Annotated
 from tenuto.config import Limits
 from tenuto.methods.shared.anchors import Anchors
 from tenuto.methods.shared.protection import Protection
-from tenuto.methods.shared.recipe import Recipe, Replay
+from tenuto.methods.shared.recipe import Growth, Recipe, Replay
 from tenuto.methods.shared.terms import Anchored, Supervised
 
 
@@ -32,6 +32,7 @@ def recipe(
     revise: bool = True,
     high: Annotated[float, Limits(low=0.0, usual=(0.1, 2.0), unit="nats")] = 0.5,
     neighbours: Annotated[int, Limits(low=0, high=1024, usual=(4, 64), unit="rows")] = 16,
+    wrong: Annotated[float | None, Limits(low=0.0, high=0.5, usual=(0.01, 0.1), unit="rows / rows")] = None,
 ) -> Recipe:
     """OGP-LoRA-Stream, for a model with low-rank adapters.
 
@@ -48,6 +49,8 @@ def recipe(
         revise: does a basis give way to the correction of something that it protects?
         high: the loss from which a row counts as wrong.
         neighbours: remembered rows that a revision spares.
+        wrong: a router before the adapter, which takes this share of rows like the anchors for a learned one,
+            as `anchored` has it; None: no router.
 
     >>> recipe(directions=64).blocks
     64
@@ -73,4 +76,5 @@ def recipe(
         context=rows,
         protection=protection,
         blocks=rank,
+        growth=None if wrong is None else Growth(most=1, wrong=wrong, neighbours=True),
     )

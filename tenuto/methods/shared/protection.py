@@ -129,7 +129,7 @@ class Protection:
         if not bool(wrong.any()):
             return None
         seen = hidden(adapter.bases, reads, objective.module, batch.inputs[:fresh])
-        barred = wrong & (seen < BARRED**2)
+        barred = wrong[:, : seen.shape[1]] & (seen < BARRED**2)
         return barred if bool(barred.any()) else None
 
     def observe(self, trace: Trace) -> None:

@@ -30,6 +30,7 @@ CONFIG = OnlineLearnerConfig(
 )
 ALONE = {"ratio": 0.0, "threshold": 1.0}
 """No replay: what is kept is kept by the bases."""
+LONG = ("Behind the red door lives", " a tiny whale that sings all day")
 
 
 def learner(targets: tuple[str, ...] = EVERYTHING, **options: Any) -> Learner:
@@ -205,3 +206,27 @@ def test_it_imports_no_fisher_information() -> None:
     )
     assert found.stdout.strip() == "[]"
     assert recipe().penalties == ()
+
+
+def test_a_replayed_row_with_a_longer_answer_joins_a_wrong_one_that_is_protected() -> None:
+    """Which answers are barred is asked of the fresh rows alone, however long those beside them are."""
+    short, long = language.row("The dog of king Pell is called", " Rusto"), language.row(*LONG)
+    one = teach(learner(ratio=0.5), short, 20)
+    teach(one, long, 20)
+    one.consolidate()
+    teach(one, language.row("The dog of king Pell is called", " Mirth"), 6)
+    assert told(one)["revisions"] > 0
+
+
+def test_a_router_before_the_protected_adapter_turns_away_what_is_unlike_it() -> None:
+    kept, *others = language.rows()
+    one = learner(wrong=0.02)
+    one.anchor(stack(others))
+    one.consolidate()
+    bare = one.outputs(language.inputs(others[0]))
+    teach(one, kept, 20)
+    one.consolidate()
+    teach(one, kept, 2)
+    assert one.route(language.inputs(kept)) == ["default"]
+    assert one.route(language.inputs(others[0])) == [None]
+    assert torch.equal(one.outputs(language.inputs(others[0])), bare)

@@ -1,0 +1,150 @@
+"""What a domain of real text loses while another is learned, by how much of it is protected, and where.
+
+SmolLM2-135M, its base in bfloat16, an adapter of rank 8, AdamW. Python's own docstrings are protected while
+CLINC150's requests are learned: rows of 64 tokens, others for the bases, for learning and for asking, dealt
+out by the seed. Nothing of the protected domain is learned or replayed: `SEEDING` of its rows seed the bases.
+Energy is the share of what held-out rows give the sites that the bases capture. The rate of each kind of line
+is the one of `RATES` with which the new domain's held-out rows were learned best on seed 100.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import torch
+
+from benchmarks.ogp import prose
+from benchmarks.runs import Runs
+from benchmarks.timing import table
+from tenuto import Learner, OnlineExample, OnlineLearnerConfig, subspace
+from tenuto.adapters.lora import adapt
+from tenuto.evaluation import interval
+from tenuto.evaluation.intervals import Interval
+from tenuto.methods.shared.protection import inputs
+from tenuto.models.bases import load
+from tenuto.models.inputs import stack
+from tenuto.models.language import LanguageModel
+from tenuto.tasks import Language
+
+SEEDING, HELD, LEARNED, AT_ONCE = 96, 16, 64, 2
+RATES = (1e-3, 3e-3, 1e-2)
+TUNED_ON, TUNED_AT = 100, 256
+SITES = {"attention": ("q_proj", "v_proj"), "MLP": ("gate_proj", "up_proj", "down_proj")}
+WIDTHS = (64, 128, 256, 384)
+"""Directions of a basis; 0: plain LoRA."""
+Rows = list[OnlineExample]
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Job:
+    """One run.
+
+    Args:
+        sites: what is adapted, by its name in `SITES`.
+        width: directions of a basis; 0: plain LoRA.
+        rate: AdamW's.
+        seed: key of the rows and of the adapter.
+    """
+
+    sites: str
+    width: int
+    rate: float
+    seed: int
+
+
+@dataclass(frozen=True, kw_only=True, slots=True)
+class Found:
+    """What a run gave, in nats per token of held-out rows, and the share of energy captured at the sites.
+
+    Args:
+        lost: the protected domain's loss, risen by so much.
+        new: the new domain's loss after, and before.
+        energy: by site's kind, the mean over blocks.
+    """
+
+    lost: float
+    new: tuple[float, float]
+    energy: dict[str, float]
+
+
+def run(job: Job) -> Found:
+    """Protect one domain, learn the other."""
+    base = load("smollm2", dtype="bfloat16")
+    held, old = prose.dealt("docstrings", base.tokenizer, job.seed, SEEDING, HELD)
+    rows, new = prose.dealt("requests", base.tokenizer, job.seed, LEARNED, HELD)
+    config = OnlineLearnerConfig(
+        task="language",
+        optimizer="adamw",
+        learning_rate=job.rate,
+        batch_size=AT_ONCE,
+        boundaries="none",
+        seed=job.seed,
+    )
+    options = {"directions": job.width, "general": job.width, "threshold": 1.0, "ratio": 0.0}
+    protected = {"method": "ogp_lora", "options": options} if job.width else {}
+    model = LanguageModel(adapt(base.model, targets=SITES[job.sites], seed=job.seed))
+    learner = Learner(model, config, **protected)
+    energy = {}
+    if job.width:
+        learner.anchor(stack(held))
+        energy = captured(learner, old)
+    before = losses(learner, old), losses(learner, new)
+    for at in range(0, len(rows), AT_ONCE):
+        learner.learn_batch(stack(rows[at : at + AT_ONCE]))
+    after = losses(learner, old), losses(learner, new)
+    return Found(lost=after[0] - before[0], new=(after[1], before[1]), energy=energy)
+
+
+def losses(learner: Learner, rows: Rows) -> float:
+    """The mean loss of rows, in nats per token."""
+    task, found = Language(), []
+    for at in range(0, len(rows), 4):
+        batch = stack(rows[at : at + 4])
+        found.append(task.losses(learner.outputs(batch.inputs).float(), task.encode(batch.targets)))
+    return float(torch.cat(found).double().mean())
+
+
+def captured(learner: Learner, rows: Rows) -> dict[str, float]:
+    """By kind of site, the share of what rows give that the bases capture: the mean over blocks."""
+    adapter: Any = learner.body.adapter
+    read, shares = inputs(adapter, learner._objective, stack(rows)), {}
+    for site, found in read.items():
+        shares.setdefault(site.rpartition(".")[2], []).append(subspace.captured(found, adapter.bases[site]))
+    return {kind: sum(some) / len(some) for kind, some in shares.items()}
+
+
+def measure(runs: Runs, sites: str, width: int, rate: float, seed: int) -> Found:
+    """A run that is there, or is made."""
+    job = Job(sites=sites, width=width, rate=rate, seed=seed)
+    return Found(**runs.get({"what": "text", **asdict(job)}, lambda: asdict(run(job))))
+
+
+def best(runs: Runs, sites: str, width: int) -> float:
+    """The rate with which the new domain is learned best on a seed of its own."""
+    tried = {rate: measure(runs, sites, width, rate, TUNED_ON).new[0] for rate in RATES}
+    return min(tried, key=lambda rate: tried[rate])
+
+
+def show(seeds: Sequence[int], runs: Runs) -> None:
+    """Measure and print."""
+    lines = []
+    for sites in SITES:
+        rates = {False: best(runs, sites, 0), True: best(runs, sites, TUNED_AT)}
+        for width in (0, *WIDTHS):
+            rate = rates[width > 0]
+            found = [measure(runs, sites, width, rate, seed) for seed in seeds]
+            lost = interval([one.lost for one in found])
+            new, before = (interval([one.new[n] for one in found]) for n in (0, 1))
+            energy = {kind: sum(one.energy[kind] for one in found) / len(found) for kind in found[0].energy}
+            told = ", ".join(f"{kind} {100 * share:.1f}" for kind, share in energy.items())
+            name = f"m = {width}" if width else "plain LoRA"
+            lines.append([name, sites, f"{rate:g}", spell(lost), f"{before.mean:.3f}", spell(new), told])
+    print(f"Real text: {LEARNED // AT_ONCE} updates, seeds {', '.join(map(str, seeds))}, nats per token")
+    print(table(["", "adapted", "rate", "lost", "new before", "new after", "energy captured, %"], lines))
+
+
+def spell(found: Interval) -> str:
+    """A mean with its 95 % interval over seeds."""
+    return f"{found.mean:.4f}" + ("" if found.half_width is None else f" ± {found.half_width:.4f}")

@@ -149,8 +149,8 @@ def _plain(model: nn.Module, adapter: str | None) -> tuple[Tree, float]:
         raise ConfigError("an adapter with biases or whole modules of its own is not taken by every engine")
     if config.target_parameters:
         raise ConfigError("an adapter on fused experts is not taken by every engine; adapt other layers")
-    served, lost = _served(model)
-    found: Tree = get_peft_model_state_dict(model, state_dict=served, adapter_name=name)
+    whole, lost = served(model)
+    found: Tree = get_peft_model_state_dict(model, state_dict=whole, adapter_name=name)
     scale, tensors = config.lora_alpha / config.r, {}
     for name, tensor in found.items():
         side = next((one for one in _SIDES if f".{one}." in name), None)
@@ -162,7 +162,7 @@ def _plain(model: nn.Module, adapter: str | None) -> tuple[Tree, float]:
     return tensors, lost
 
 
-def _served(model: nn.Module) -> tuple[Tree, float]:
+def served(model: nn.Module) -> tuple[Tree, float]:
     """The model's tensors, blocks made one A and one B each, and the most that compressing a layer's lost."""
     tensors: Tree = model.state_dict()
     lost = 0.0

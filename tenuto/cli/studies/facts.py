@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from tenuto.studies.facts.telling import Found
     from tenuto.studies.results import Results
 
-METHODS = ("naive", "replay", "anchored")
+METHODS = ("naive", "replay", "anchored", "protected")
 
 
 @click.command()
@@ -62,8 +62,8 @@ def command(
 ) -> int:
     """Tell a language model invented facts one by one, and ask what it knew before.
 
-    Plain LoRA, replay, and what a home by name has (anchors and a router), each with the same adapter and
-    rate. A run's figures are kept as soon as it has ended, so that a stopped study goes on where it was.
+    Plain LoRA, replay, what a home by name has (anchors and a router), and null-space blocks, each with the
+    same adapter and rate. A run's figures are kept as soon as it has ended: a stopped study goes on.
     """
     from tenuto.cli.shared.stages import Stages
     from tenuto.studies import process

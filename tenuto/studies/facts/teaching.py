@@ -15,6 +15,7 @@ from typing import Any, Literal, Self, get_args
 import numpy as np
 import torch
 
+from tenuto.adapters.export import served
 from tenuto.adapters.lora import adapt, middle
 from tenuto.config import OnlineLearnerConfig
 from tenuto.errors import ConfigError
@@ -27,9 +28,14 @@ from tenuto.studies.facts.asking import LONG, SAID, begins, say
 from tenuto.studies.facts.stories import FACTS
 from tenuto.types import OnlineExample
 
-Method = Literal["naive", "replay", "anchored"]
-METHODS: dict[Method, str] = {"naive": "naive", "replay": "er", "anchored": "anchored"}
-"""The lines of the study, and the methods behind them; the last is what a home by name has."""
+Method = Literal["naive", "replay", "anchored", "protected"]
+METHODS: dict[Method, tuple[str, dict[str, Any]]] = {
+    "naive": ("naive", {}),
+    "replay": ("er", {}),
+    "anchored": ("anchored", dict(OPTIONS)),
+    "protected": ("ogp_lora", {**OPTIONS, "ratio": None}),
+}
+"""The lines of the study, the methods behind them, their options; `anchored` is what a home by name has."""
 Probe = Sequence[tuple[str, str]]
 Tell = Callable[["Job", int], None]
 """Told how many facts a job has been taught."""
@@ -93,11 +99,11 @@ class Voice:
             raise ConfigError(f"{model} answers nothing of the probe right: there is nothing to forget")
 
     def take(self, learner: Learner) -> None:
-        """Hold the adapter of a learner."""
-        theirs = [one.detach() for one in _learned(learner.model)]
-        with torch.no_grad():
-            for mine, one in zip(_learned(self.model), theirs, strict=True):
-                mine.copy_(one)
+        """Hold the adapter of a learner, blocks made one."""
+        theirs = [one for name, one in served(learner.model)[0].items() if ".lora_" in name]
+        mine = [one for name, one in self.model.named_parameters() if ".lora_" in name]
+        for held, one in zip(mine, theirs, strict=True):
+            held.data = one.detach().clone()
 
     def known(self, said: Sequence[str]) -> dict[str, float]:
         """Of the known facts the share still right, and of all answers that of those that are the same."""
@@ -123,7 +129,7 @@ def teach(job: Job, voice: Voice, tell: Tell) -> dict[str, Any]:
     speech = model.speech
     if speech is None:
         raise ConfigError("the base cannot be asked in words")
-    method, options = METHODS[job.method], dict(OPTIONS) if job.method == "anchored" else {}
+    method, options = METHODS[job.method]
     config = OnlineLearnerConfig.of({**SETTINGS, "seed": job.seed})
     started = time.perf_counter()
     learner = anchor(Learner(model, config, method=method, options=options))
@@ -187,8 +193,3 @@ def _routed(found: dict[str, Any]) -> dict[str, Any]:
     """What who asks is told: through the router, where there is one."""
     whole: dict[str, Any] = found.get("routed", found["alone"])
     return whole
-
-
-def _learned(model: Any) -> list[torch.Tensor]:
-    """The adapter's tensors, in the order of the layers."""
-    return [one for name, one in model.named_parameters() if ".lora_" in name]

@@ -25,6 +25,8 @@ NAMES = {
     ("replay", "alone"): "replay",
     ("anchored", "alone"): "anchored, the adapter alone",
     ("anchored", "routed"): "anchored and routed (a home by name)",
+    ("protected", "alone"): "ogp_lora, the adapter alone",
+    ("protected", "routed"): "ogp_lora and routed",
 }
 """The lines, by method and by who answers."""
 _SUBTITLE = (

@@ -85,6 +85,19 @@ def cover(basis: Tensor, rows: Tensor, *, threshold: float, most: int | None = N
     return torch.cat([basis, fresh.to(basis)], 1)
 
 
+def leading(rows: Tensor, basis: Tensor, count: int) -> Tensor:
+    """The leading directions (at most `count`, d) of what of rows (n, d) lies outside a basis (d, k).
+
+    >>> leading(torch.tensor([[3.0, 4.0], [3.0, 0.0]]), torch.tensor([[1.0], [0.0]]), 2).abs()
+    tensor([[0., 1.]])
+    """
+    exact, held = rows.detach().cpu().double(), basis.cpu().double()
+    lengths, directions = _singular(remove(remove(exact, held), held))
+    floor = NEGLIGIBLE * float(exact.norm(dim=1).max()) if len(exact) else 0.0
+    found = directions[:, : min(count, int((lengths > floor).sum()))].T
+    return remove(found, held).to(rows)
+
+
 def released(basis: Tensor, rows: Tensor, kept: Tensor, *, threshold: float) -> Tensor:
     """A basis (d, k) without as few directions as hold this share of what of rows (n, d) lies in its span and
     is not needed for others, `kept` (m, d), whose part in the span stays.

@@ -10,10 +10,12 @@ The invariant: bases and frozen blocks are never changed in place, so that holdi
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import torch
 from torch import nn
 
 from tenuto import subspace
@@ -28,6 +30,8 @@ SHARED = {
     **dict.fromkeys(("gate_proj", "up_proj"), "gate_up"),
 }
 """Layers of one parent that read one input, by the name of the site they share."""
+AIMED = 256
+"""Rows by which a block is aimed, at most."""
 
 
 class Blocks:
@@ -42,6 +46,7 @@ class Blocks:
     Attributes:
         sites: the names of the layers at each site, by the site's name.
         commits: blocks that were begun after the first.
+        aimed: has the learning block been aimed? Before that nothing should move it.
         lost: the largest share of a layer's norm that compressing its frozen blocks lost so far.
     """
 
@@ -58,7 +63,7 @@ class Blocks:
         for name in layers:
             parent, _, leaf = name.rpartition(".")
             self.sites.setdefault(f"{parent}.{SHARED.get(leaf, leaf)}", []).append(name)
-        self.commits, self.lost = 0, 0.0
+        self.commits, self.lost, self.aimed = 0, 0.0, False
 
     @property
     def bases(self) -> Tree:
@@ -76,12 +81,30 @@ class Blocks:
         sound = {
             site: subspace.sound(bases[site], held.shape[0]).to(held) for site, held in self.bases.items()
         }
-        self.commits += 1
+        self.commits, self.aimed = self.commits + 1, False
         for site, layers in self.sites.items():
             for name in layers:
                 down, up = self._layers[name]
                 self.lost = max(self.lost, freeze(down, up, most=self._most))
                 begin(down, up, sound[site], seed=self._seed, name=name, number=self.commits)
+        if self._begun is not None:
+            self._begun()
+
+    def aim(self, read: Tree) -> None:
+        """Begin the learning block at what rows (k, d) of unit length give each site, outside its basis: the
+        rows of A are the leading directions of that (Paischer et al. 2024), as long as PEFT draws them.
+
+        Where there are fewer directions than rows of A, the others stay as they were drawn. No output moves,
+        for B is zero.
+        """
+        for site, layers in self.sites.items():
+            down = self._layers[layers[0]][0]
+            some = read[site][:: -(-len(read[site]) // AIMED)] if len(read[site]) else read[site]
+            found = subspace.leading(some, down.basis, len(down.free)) / math.sqrt(3)
+            with torch.no_grad():
+                for name in layers:
+                    self._layers[name][0].free[: len(found)] = found.to(down.free)
+        self.aimed = True
         if self._begun is not None:
             self._begun()
 
@@ -108,7 +131,8 @@ class Blocks:
     def state(self) -> State:
         """Bases by site and frozen blocks by layer; the learning one's A and B are the model's parameters."""
         frozen = {name: [down.frozen, up.frozen] for name, (down, up) in self._layers.items()}
-        return {"bases": dict(self.bases), "frozen": frozen, "commits": self.commits, "lost": self.lost}
+        told = {"commits": self.commits, "lost": self.lost, "aimed": self.aimed}
+        return {"bases": dict(self.bases), "frozen": frozen, **told}
 
     def load_state(self, state: State) -> None:
         """Take a saved one. StateError where it is of other layers, with nothing changed."""
@@ -122,6 +146,7 @@ class Blocks:
                 down.basis = basis
                 down.frozen, up.frozen = (one.detach().clone() for one in frozen[name])
         self.commits, self.lost = int(state["commits"]), float(state["lost"])
+        self.aimed = bool(state["aimed"])
 
 
 def over(

@@ -38,6 +38,13 @@ class Adapter(Stateful, Protocol):
     def commit(self, bases: Tree) -> None:
         """Freeze what was learned; what comes learns outside these bases. StateError where one is unfit."""
 
+    @property
+    def aimed(self) -> bool:
+        """Does what learns begin where its first rows are read? Before that nothing should move it."""
+
+    def aim(self, read: Tree) -> None:
+        """Begin at what rows (k, d) of unit length give each site; no output moves."""
+
     def leaks(self) -> Mapping[str, float]:
         """What rounding lets through at each site."""
 

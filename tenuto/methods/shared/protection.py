@@ -9,7 +9,8 @@ never has more than `most` columns, of which general anchors take a share.
 A row that is wholly protected has no gradient left: kappa = |G (I - M M^T)| / |G| tells, with G that of the
 whole weights on the fresh rows. Below `STILL` no step is made, for it would be one along rounding noise.
 Where the loss of an answer's token is high and its own kappa below `BARRED`, the bases give way to it
-(`revision`).
+(`revision`). A new block spends its first update on being aimed: its A begins at what the rows of that update
+read outside the basis, and not where it was drawn.
 
 The invariant: bases change at a commit or by a revision, and in no other way.
 """
@@ -110,13 +111,13 @@ class Protection:
         return Estimate(found.loss, found.outputs, found.grads, unprotected=left)
 
     def project(self, update: Update, oracle: Oracle) -> Update:
-        """The update; none where the gradient is noise, or where the basis gives way first."""
+        """The update; none where the gradient is noise, or where the basis gives way or the block begins."""
         seen = self._taken()
         if seen.barred is not None:
             near, fresh = oracle.recall(self._neighbours, "neighbours"), seen.batch.fresh
             rows = Batch(seen.batch.inputs[:fresh], seen.batch.targets[:fresh])
             self._pending = revised(seen.adapter, seen.objective, seen.params, rows, seen.barred, near)
-        if seen.kappa < STILL or self._pending is not None:
+        if seen.kappa < STILL or self._pending is not None or not seen.adapter.aimed:
             return Update(zeros(update.tree), update.scale, update.linear)
         return update
 
@@ -144,8 +145,17 @@ class Protection:
             for site, share in self._pending.released.items():
                 self._released[site] = self._released.get(site, 0.0) + share
         if seen.batch.fresh:
+            if seen.kappa >= STILL or self._pending is not None:
+                self._aim(seen)
             self._note(seen, trace.step)
         self._seen = self._pending = None
+
+    def _aim(self, seen: Seen) -> None:
+        """Begin a new block at what the fresh rows give each site."""
+        if not seen.adapter.aimed:
+            fresh = slice(0, seen.batch.fresh)
+            sites = seen.reads.inputs
+            seen.adapter.aim({site: units(seen.reads.rows(site, fresh, seen.kept)) for site in sites})
 
     def _note(self, seen: Seen, step: int) -> None:
         """Keep some inputs of the fresh rows, in place of what the last update read of the same ones."""

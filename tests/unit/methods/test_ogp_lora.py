@@ -10,8 +10,9 @@ from typing import Any
 import pytest
 import torch
 
-from tenuto import Learner, OnlineExample, OnlineLearnerConfig, Session, SessionConfig
+from tenuto import Learner, OnlineExample, OnlineLearnerConfig, Session, SessionConfig, subspace
 from tenuto.methods.ogp_lora import recipe
+from tenuto.methods.shared.protection import inputs
 from tenuto.models.inputs import stack
 from tenuto.session import recovery
 from tenuto.tasks import Language
@@ -230,3 +231,26 @@ def test_a_router_before_the_protected_adapter_turns_away_what_is_unlike_it() ->
     assert one.route(language.inputs(kept)) == ["default"]
     assert one.route(language.inputs(others[0])) == [None]
     assert torch.equal(one.outputs(language.inputs(others[0])), bare)
+
+
+def test_a_new_block_begins_at_what_its_first_rows_read_and_moves_no_answer() -> None:
+    kept, new, _ = language.rows()
+    one = teach(learner(), kept, 25)
+    one.consolidate()
+    adapter = one.body.adapter
+    before, other = one.outputs(language.inputs(new)), one.outputs(language.inputs(kept))
+    assert not adapter.aimed
+    teach(one, new, 1)
+    assert adapter.aimed
+    assert torch.equal(one.outputs(language.inputs(new)), before)
+    for site, layers in adapter.sites.items():
+        down = adapter._layers[layers[0]][0]
+        read = inputs(adapter, one._objective, stack([new]))[site]
+        outside = subspace.remove(read, down.basis)
+        lengths, _, directions = torch.linalg.svd(outside.double())
+        found = torch.nn.functional.normalize(down.block.double(), dim=1) @ directions[: len(down.free)].T
+        kept_rows = int((lengths[: len(down.free)] > 1e-3).sum())
+        assert found[:kept_rows].norm(dim=1).min() > 0.999, site
+    teach(one, new, 1)
+    assert not torch.equal(one.outputs(language.inputs(new)), before)
+    assert (one.outputs(language.inputs(kept)) - other).abs().max() < 1e-3

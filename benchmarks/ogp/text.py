@@ -28,12 +28,15 @@ from tenuto.models.inputs import stack
 from tenuto.models.language import LanguageModel
 from tenuto.tasks import Language
 
-SEEDING, HELD, LEARNED, AT_ONCE = 96, 16, 64, 2
-RATES = (1e-3, 3e-3, 1e-2)
+SEEDING, HELD, LEARNED, AT_ONCE = 64, 16, 32, 2
+RATES = (2e-3, 4e-3, 8e-3)
 TUNED_ON, TUNED_AT = 100, 256
-SITES = {"attention": ("q_proj", "v_proj"), "MLP": ("gate_proj", "up_proj", "down_proj")}
-WIDTHS = (64, 128, 256, 384)
-"""Directions of a basis; 0: plain LoRA."""
+ATTENTION, MLP = ("q_proj", "v_proj"), ("gate_proj", "up_proj", "down_proj")
+SITES = {"q, v": ATTENTION, "MLP": MLP, "all": ("q_proj", "k_proj", "v_proj", "o_proj", *MLP)}
+WIDTHS = {"q, v": (64, 128, 256, 384), "MLP": (64, 128, 256, 384), "all": (256,)}
+"""Directions of a basis, by what is adapted."""
+TUNED = {"q, v": "q, v", "MLP": "all", "all": "all"}
+"""By what is adapted, where the rate is chosen."""
 Rows = list[OnlineExample]
 
 
@@ -131,8 +134,8 @@ def show(seeds: Sequence[int], runs: Runs) -> None:
     """Measure and print."""
     lines = []
     for sites in SITES:
-        rates = {False: best(runs, sites, 0), True: best(runs, sites, TUNED_AT)}
-        for width in (0, *WIDTHS):
+        rates = {width > 0: best(runs, TUNED[sites], width) for width in (0, TUNED_AT)}
+        for width in (0, *WIDTHS[sites]):
             rate = rates[width > 0]
             found = [measure(runs, sites, width, rate, seed) for seed in seeds]
             lost = interval([one.lost for one in found])

@@ -7,7 +7,7 @@ DATA := $(or $(TENUTO_DATA),../shared/data)
 export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
 
-.PHONY: run run-lm test check unit crash bench bench-guards bench-lm papers peers contract-long clean
+.PHONY: run run-lm test check unit crash bench bench-guards bench-lm bench-ogp papers peers contract-long clean
 
 run: $(VENV)/ready
 	$(BIN)/tenuto demo --out report.html
@@ -45,6 +45,10 @@ bench-lm: $(VENV)/smollm2 $(VENV)/minilm
 	$(BIN)/python -m benchmarks.progressive
 	$(BIN)/python -m benchmarks.correction_cost
 	$(BIN)/python -m benchmarks.memory_beyond
+
+bench-ogp: $(VENV)/smollm2
+	$(BIN)/python -m benchmarks.ogp
+	$(BIN)/tenuto bench facts --methods protected --probe $(DATA)/known_facts/known_1000.json --rows 0-400
 
 papers: $(VENV)/ready
 	$(BIN)/tenuto bench papers --data $(DATA)/mnist --workers 2

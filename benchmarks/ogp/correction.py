@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from benchmarks.ogp import tiny
-from benchmarks.runs import Runs
 from benchmarks.timing import table
 from tenuto import Learner, OnlineLearnerConfig
 
@@ -43,7 +43,7 @@ def corrected(targets: tuple[str, ...], seed: int, rate: float, *, revise: bool)
     return [f"{first:.2f}", f"{float(tiny.losses(learner, [new])):.3f}", said, f"{moved:.4f}"]
 
 
-def show(seeds: Sequence[int], _runs: Runs) -> None:
+def show(seeds: Sequence[int], _out: Path) -> None:
     """Measure and print."""
     lines = []
     for revise in (True, False):

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 from warnings import catch_warnings, simplefilter
@@ -177,8 +178,9 @@ def line(subject: str, sites: str, method: str, seeds: Sequence[int], runs: Runs
     return [method, subject, sites, f"{rate:g}", f"{moved:.1e}", f"{before:.2f}", f"{after:.4f}"]
 
 
-def show(seeds: Sequence[int], runs: Runs) -> None:
+def show(seeds: Sequence[int], out: Path) -> None:
     """Measure and print."""
+    runs = Runs(out / "runs.jsonl")
     lines = [
         line(subject, sites, method, seeds, runs)
         for subject in SUBJECTS

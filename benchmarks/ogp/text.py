@@ -9,8 +9,10 @@ is the one of `RATES` with which the new domain's held-out rows were learned bes
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import statistics
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,8 +22,7 @@ from benchmarks.runs import Runs
 from benchmarks.timing import table
 from tenuto import Learner, OnlineExample, OnlineLearnerConfig, subspace
 from tenuto.adapters.lora import adapt
-from tenuto.evaluation import interval
-from tenuto.evaluation.intervals import Interval
+from tenuto.evaluation import Curve, Interval, Report, Run, interval, save_png
 from tenuto.methods.shared.protection import inputs
 from tenuto.models.bases import load
 from tenuto.models.inputs import stack
@@ -130,22 +131,57 @@ def best(runs: Runs, sites: str, width: int) -> float:
     return min(tried, key=lambda rate: tried[rate])
 
 
-def show(seeds: Sequence[int], runs: Runs) -> None:
-    """Measure and print."""
-    lines = []
+def show(seeds: Sequence[int], out: Path) -> None:
+    """Measure, print and draw."""
+    runs, lines, drawn = Runs(out / "runs.jsonl"), [], []
     for sites in SITES:
         rates = {width > 0: best(runs, TUNED[sites], width) for width in (0, TUNED_AT)}
-        for width in (0, *WIDTHS[sites]):
-            rate = rates[width > 0]
-            found = [measure(runs, sites, width, rate, seed) for seed in seeds]
-            lost = interval([one.lost for one in found])
-            new, before = (interval([one.new[n] for one in found]) for n in (0, 1))
-            energy = {kind: sum(one.energy[kind] for one in found) / len(found) for kind in found[0].energy}
-            told = ", ".join(f"{kind} {100 * share:.1f}" for kind, share in energy.items())
-            name = f"m = {width}" if width else "plain LoRA"
-            lines.append([name, sites, f"{rate:g}", spell(lost), f"{before.mean:.3f}", spell(new), told])
+        found = {
+            width: [measure(runs, sites, width, rates[width > 0], seed) for seed in seeds]
+            for width in (0, *WIDTHS[sites])
+        }
+        lines += [line(sites, width, rates[width > 0], some) for width, some in found.items()]
+        drawn += curves(sites, seeds, {width: some for width, some in found.items() if width})
     print(f"Real text: {LEARNED // AT_ONCE} updates, seeds {', '.join(map(str, seeds))}, nats per token")
     print(table(["", "adapted", "rate", "lost", "new before", "new after", "energy captured, %"], lines))
+    report = Report(title="What docstrings lose while requests are learned", runs=tuple(drawn))
+    save_png(report, out / "text.png")
+    print(f"drawn: {out / 'text.png'}")
+
+
+def line(sites: str, width: int, rate: float, found: Sequence[Found]) -> list[str]:
+    """A row of the table."""
+    lost = interval([one.lost for one in found])
+    before, after = (interval([one.new[n] for one in found]) for n in (1, 0))
+    told = ", ".join(f"{kind} {100 * share:.1f}" for kind, share in energies(found).items())
+    name = f"m = {width}" if width else "plain LoRA"
+    return [name, sites, f"{rate:g}", spell(lost), f"{before.mean:.3f}", spell(after), told]
+
+
+def energies(found: Sequence[Found]) -> dict[str, float]:
+    """By kind of site, the share of energy captured: the mean over seeds."""
+    return {kind: sum(one.energy[kind] for one in found) / len(found) for kind in found[0].energy}
+
+
+def curves(sites: str, seeds: Sequence[int], found: Mapping[int, Sequence[Found]]) -> list[Run]:
+    """What was lost against the energy captured, a run for each seed."""
+    shares = {width: 100 * statistics.fmean(energies(some).values()) for width, some in found.items()}
+    widths = sorted(shares, key=lambda width: shares[width])
+    told = {"x_label": "energy captured, %, mean of sites", "y_label": "nats per token lost"}
+    return [
+        Run(
+            method=sites,
+            seed=seed,
+            curves={
+                "Lost by energy captured": Curve(
+                    x=tuple(shares[width] for width in widths),
+                    y=tuple(found[width][number].lost for width in widths),
+                    **told,
+                )
+            },
+        )
+        for number, seed in enumerate(seeds)
+    ]
 
 
 def spell(found: Interval) -> str:

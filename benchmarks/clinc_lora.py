@@ -7,7 +7,8 @@ the mean over domains of the share of their test sentences given the right one o
 forgetting, what a domain lost since it was best. `joint` sees all sentences mixed, `epochs` times, at a rate
 that falls to nothing: what there is to reach. `slda` has no adapter and keeps no rows: its head is the closed
 form of the means of all intents and one covariance, 12 MB in float64, where 1,500 rows of tokens are 0.6;
-`slda-last` reads the last block alone.
+`slda-last` reads the last block alone. An adapter for each domain has a command of its own:
+`benchmarks.progressive`.
 
     python -m benchmarks.clinc_lora [--methods naive er ...] [--seeds 0 1 2] [--out runs.jsonl] [--json]
     python -m benchmarks.clinc_lora --validate --seeds 100       on the rows that settings are chosen on
@@ -113,7 +114,6 @@ WAYS: dict[str, Way] = {
         method="hybrid", options={"distil": 1.0, "fisher": "sampled", "rows": 200}, consolidates=True
     ),
     "derpp": Way(method="derpp", options={"alpha": 0.3, "beta": 1.0}),
-    "progressive": Way(method="progressive", consolidates=True),
     "slda": Way(method="slda", layers=()),
     "slda-last": Way(method="slda", layers=(), blocks=1),
     "joint": Way(method="naive", epochs=2),

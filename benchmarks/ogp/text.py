@@ -30,7 +30,7 @@ from tenuto.models.language import LanguageModel
 from tenuto.tasks import Language
 
 SEEDING, HELD, LEARNED, AT_ONCE = 64, 16, 32, 2
-RATES = (2e-3, 4e-3, 8e-3)
+RATES = (5e-4, 1e-3, 2e-3, 4e-3, 8e-3)
 TUNED_ON, TUNED_AT = 100, 256
 ATTENTION, MLP = ("q_proj", "v_proj"), ("gate_proj", "up_proj", "down_proj")
 SITES = {"q, v": ATTENTION, "MLP": MLP, "all": ("q_proj", "k_proj", "v_proj", "o_proj", *MLP)}

@@ -66,6 +66,11 @@ class Blocks:
         self.commits, self.lost, self.aimed = 0, 0.0, False
 
     @property
+    def layers(self) -> Mapping[str, tuple[Down, Up]]:
+        """The pair (A, B) of each adapted layer, by its name."""
+        return self._layers
+
+    @property
     def bases(self) -> Tree:
         """What is protected at each site: M (d, m)."""
         return {site: self._layers[layers[0]][0].basis for site, layers in self.sites.items()}

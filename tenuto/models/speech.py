@@ -21,6 +21,8 @@ from tenuto.modes import evaluating
 from tenuto.randomness import torch_draws
 
 Message = tuple[str, str]
+LENGTH, ROOM = 128, 64
+"""Tokens of a row, and of all its answers, at most."""
 
 
 class Base(Protocol):
@@ -44,7 +46,7 @@ class Speech:
         ConfigError: the tokenizer knows no end of a sequence.
     """
 
-    def __init__(self, base: Base, *, length: int = 128, room: int = 64) -> None:
+    def __init__(self, base: Base, *, length: int = LENGTH, room: int = ROOM) -> None:
         self._base, self._tokenizer = base, base.tokenizer
         self.length, self.room = length, room
         if self._tokenizer.eos_token_id is None:

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from tenuto import guards, methods, optimizers, trees
 from tenuto.adapters.blocks import over
+from tenuto.adapters.experts import expert
 from tenuto.config import OnlineLearnerConfig
 from tenuto.context import Context
 from tenuto.counters import Counters
@@ -68,7 +69,8 @@ class Assembled(Remembering):
             raise ConfigError(f"method {self.recipe.name!r} learns adapters: give it a model that has some")
         self.guard = guards.load(config.guard)
         self._looks = guards.reads_activations(self.guard)
-        self.optimizer = optimizers.make(config, optimizer)
+        group = expert if self.recipe.experts > 1 else None
+        self.optimizer = optimizers.make(config, optimizer, group=group)
         memory = remember(self.recipe, config)
         self.counters, self.watch = Counters(), Watch(config)
         self.adapters = None if self.recipe.growth is None else Progression(self.recipe.growth, config)
@@ -84,7 +86,8 @@ class Assembled(Remembering):
         blocks = None
         if self.recipe.blocks:
             begun, seed = self.optimizer.reset, self.config.seed
-            blocks = over(module, most=self.recipe.blocks, seed=seed, begun=begun)
+            many = {"experts": self.recipe.experts, "active": self.recipe.active}
+            blocks = over(module, most=self.recipe.blocks, seed=seed, begun=begun, **many)
         super()._adopt(module)
         body = self.body
         body.adapter = blocks
@@ -177,15 +180,14 @@ class Assembled(Remembering):
             return undo
         held, weights, moments = (
             adapter.state(),
-            trees.copy(body.params),
+            trees.copy(body.state()),
             trees.detach(self.optimizer.state()),
         )
 
         def take_back() -> None:
             undo()
             adapter.load_state(held)
-            for name, weight in weights.items():
-                body.params[name].data.copy_(weight)
+            body.load_state(weights)
             self.optimizer.load_state(moments)
 
         return take_back

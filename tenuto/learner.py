@@ -161,6 +161,7 @@ class Learner(Assembled):
 
     def _step(self, batch: Batch, objective: Objective | None = None) -> Trace:
         body, recipe = self.body, self.recipe
+        body.attend(batch.inputs)
         params, buffers = body.params, body.buffers()
         try:
             estimate = self._estimate(body, batch, objective or self._objective)

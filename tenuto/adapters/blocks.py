@@ -16,9 +16,10 @@ from contextlib import contextmanager
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from tenuto import subspace
+from tenuto.adapters.experts import Attendance, Downs, gated, spread
 from tenuto.adapters.layers import Down, Up, begin, freeze
 from tenuto.adapters.reads import Reads
 from tenuto.errors import ConfigError, StateError
@@ -42,11 +43,11 @@ class Blocks:
         most: the rank that frozen blocks of a layer may reach together; beyond it they are compressed.
         seed: key of the draws of A.
         begun: called when parameters begin anew.
+        attendance: of experts, by which those learn that answer; None: all that there is.
 
     Attributes:
         sites: the names of the layers at each site, by the site's name.
         commits: blocks that were begun after the first.
-        aimed: has the learning block been aimed? Before that nothing should move it.
         lost: the largest share of a layer's norm that compressing its frozen blocks lost so far.
     """
 
@@ -57,13 +58,16 @@ class Blocks:
         most: int = 64,
         seed: int = 0,
         begun: Callable[[], None] | None = None,
+        attendance: Attendance | None = None,
     ) -> None:
+        self._attendance = attendance
         self._layers, self._most, self._seed, self._begun = dict(layers), most, seed, begun
         self.sites: dict[str, list[str]] = {}
         for name in layers:
             parent, _, leaf = name.rpartition(".")
             self.sites.setdefault(f"{parent}.{SHARED.get(leaf, leaf)}", []).append(name)
-        self.commits, self.lost, self.aimed = 0, 0.0, False
+        self.commits, self.lost = 0, 0.0
+        self._aimed: set[str] = set()
 
     @property
     def layers(self) -> Mapping[str, tuple[Down, Up]]:
@@ -74,6 +78,15 @@ class Blocks:
     def bases(self) -> Tree:
         """What is protected at each site: M (d, m)."""
         return {site: self._layers[layers[0]][0].basis for site, layers in self.sites.items()}
+
+    def settle(self, rows: Tensor) -> None:
+        """Take ordinary rows, before anything is learned, by which experts' gate tells others apart."""
+        if self._attendance is not None:
+            self._attendance.gate.settle(rows)
+
+    def attend(self, rows: Tensor) -> bool:
+        """Have those experts learn that answer these rows; did that change which ones do?"""
+        return self._attendance is not None and self._attendance.attend(rows)
 
     def commit(self, bases: Tree) -> None:
         """Freeze what was learned; what is learned from now on cannot be seen in the span of these bases.
@@ -86,7 +99,7 @@ class Blocks:
         sound = {
             site: subspace.sound(bases[site], held.shape[0]).to(held) for site, held in self.bases.items()
         }
-        self.commits, self.aimed = self.commits + 1, False
+        self.commits, self._aimed = self.commits + 1, set()
         for site, layers in self.sites.items():
             for name in layers:
                 down, up = self._layers[name]
@@ -95,21 +108,36 @@ class Blocks:
         if self._begun is not None:
             self._begun()
 
+    @property
+    def aimed(self) -> bool:
+        """Has what learns been aimed? Before that nothing should move it."""
+        return self._learning <= self._aimed
+
+    @property
+    def _learning(self) -> set[str]:
+        """The sites of what learns now: all, or those of the experts that answered the last rows."""
+        if self._attendance is None:
+            return set(self.sites)
+        return {site for site in self.sites if int(site.partition(":")[0]) in self._attendance.awake}
+
     def aim(self, read: Tree) -> None:
         """Begin the learning block at what rows (k, d) of unit length give each site, outside its basis: the
         rows of A are the leading directions of that (Paischer et al. 2024), as long as PEFT draws them.
 
         Where there are fewer directions than rows of A, the others stay as they were drawn. No output moves,
-        for B is zero.
+        for B is zero. What was aimed already stays as it is.
         """
-        for site, layers in self.sites.items():
+        for site in self._learning - self._aimed:
+            if site not in read:
+                continue
+            layers = self.sites[site]
             down = self._layers[layers[0]][0]
             some = read[site][:: -(-len(read[site]) // AIMED)] if len(read[site]) else read[site]
             found = subspace.leading(some, down.basis, len(down.free)) / math.sqrt(3)
             with torch.no_grad():
                 for name in layers:
                     self._layers[name][0].free[: len(found)] = found.to(down.free)
-        self.aimed = True
+        self._aimed |= self._learning
         if self._begun is not None:
             self._begun()
 
@@ -136,12 +164,13 @@ class Blocks:
     def state(self) -> State:
         """Bases by site and frozen blocks by layer; the learning one's A and B are the model's parameters."""
         frozen = {name: [down.frozen, up.frozen] for name, (down, up) in self._layers.items()}
-        told = {"commits": self.commits, "lost": self.lost, "aimed": self.aimed}
-        return {"bases": dict(self.bases), "frozen": frozen, **told}
+        gate = {} if self._attendance is None else {"gate": self._attendance.gate.centre}
+        told = {"commits": self.commits, "lost": self.lost, "aimed": sorted(self._aimed)}
+        return {"bases": dict(self.bases), "frozen": frozen, **told, **gate}
 
     def load_state(self, state: State) -> None:
         """Take a saved one. StateError where it is of other layers, with nothing changed."""
-        bases, frozen = state["bases"], state["frozen"]
+        bases, frozen, centre = state["bases"], state["frozen"], state.get("gate")
         if bases.keys() != self.sites.keys() or frozen.keys() != self._layers.keys():
             raise StateError("the saved blocks are of other layers than this model's adapter has")
         for site, layers in self.sites.items():
@@ -150,18 +179,27 @@ class Blocks:
                 down, up = self._layers[name]
                 down.basis = basis
                 down.frozen, up.frozen = (one.detach().clone() for one in frozen[name])
+        if self._attendance is not None:
+            self._attendance.gate.centre = None if centre is None else centre.detach().clone()
         self.commits, self.lost = int(state["commits"]), float(state["lost"])
-        self.aimed = bool(state["aimed"])
+        self._aimed = set(state["aimed"])
 
 
 def over(
-    module: nn.Module, *, most: int = 64, seed: int = 0, begun: Callable[[], None] | None = None
+    module: nn.Module,
+    *,
+    most: int = 64,
+    seed: int = 0,
+    begun: Callable[[], None] | None = None,
+    experts: int = 1,
+    active: int = 1,
 ) -> Blocks:
     """The adapters of a module made by PEFT, as blocks: its `lora_A` and `lora_B` are replaced in place.
 
     Args:
         module: holds LoRA layers with one active adapter each, as `adapters.lora.adapt` makes them.
         most, seed, begun: as of `Blocks`.
+        experts, active: adapters beside each layer, and how many of them answer a row, where there is a gate.
 
     Raises:
         ConfigError: there is none, or one is of a kind that blocks cannot stand in for; nothing has changed.
@@ -172,13 +210,17 @@ def over(
             found[name] = (layer, _plain(name, layer))
     if not found:
         raise ConfigError("the model has no low-rank adapter to learn with; give it one: adapters.lora.adapt")
+    if experts > 1 or any(isinstance(layer.lora_A[adapter], Downs) for layer, adapter in found.values()):
+        gate = gated(module, experts, active, seed=seed)
+        attendance = Attendance(gate, spread(found, gate, seed=seed))
+        return Blocks(attendance.layers, most=most, seed=seed, begun=begun, attendance=attendance)
     layers: dict[str, tuple[Down, Up]] = {}
-    for name, (layer, active) in found.items():
+    for name, (layer, adapter) in found.items():
         for side, make in (("lora_A", Down), ("lora_B", Up)):
             held = getattr(layer, side)
-            if not isinstance(held[active], make):
-                held[active] = make(held[active].weight)
-        layers[name] = (layer.lora_A[active], layer.lora_B[active])
+            if not isinstance(held[adapter], make):
+                held[adapter] = make(held[adapter].weight)
+        layers[name] = (layer.lora_A[adapter], layer.lora_B[adapter])
     return Blocks(layers, most=most, seed=seed, begun=begun)
 
 
@@ -188,8 +230,9 @@ def _plain(name: str, layer: Any) -> str:
     if len(active) != 1 or active[0] not in layer.lora_A:
         raise ConfigError(f"{name} has the adapters {active} active; blocks stand in for exactly one")
     one: str = active[0]
-    if not isinstance(layer.lora_A[one], nn.Linear | Down) or getattr(layer.lora_A[one], "bias", None):
-        raise ConfigError(f"{name} is adapted by a {type(layer.lora_A[one]).__name__}; blocks take Linear")
+    down = layer.lora_A[one]
+    if not isinstance(down, nn.Linear | Down | Downs) or getattr(down, "bias", None):
+        raise ConfigError(f"{name} is adapted by a {type(down).__name__}; blocks take Linear")
     if one in getattr(layer, "lora_variant", {}) or not isinstance(layer.lora_dropout[one], nn.Identity):
         raise ConfigError(f"the adapter of {name} has a variant or dropout, which reads other inputs than it")
     return one

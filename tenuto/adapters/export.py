@@ -23,6 +23,7 @@ import torch
 from safetensors.torch import save
 from torch import Tensor, nn
 
+from tenuto.adapters.experts import Downs
 from tenuto.adapters.layers import Down, Up, compressed
 from tenuto.adapters.names import check_name
 from tenuto.errors import ConfigError, OutOfSpace
@@ -139,6 +140,11 @@ def _plain(model: nn.Module, adapter: str | None) -> tuple[Tree, float]:
     from peft import get_peft_model_state_dict
 
     made: Any = model
+    if gated := next((part for part in model.modules() if isinstance(part, Downs)), None):
+        raise ConfigError(
+            f"a gate chooses between {gated.gate.experts} experts for each question, which no plain adapter "
+            "and no engine does; distil them into one adapter first (tenuto.studies.distil)"
+        )
     name = made.active_adapters[0] if adapter is None else adapter
     if name not in made.peft_config:
         raise ConfigError(f"the model has no adapter {name!r}; it has: {', '.join(made.peft_config)}")

@@ -14,6 +14,7 @@ from tenuto.cli.shared import options
 from tenuto.cli.shared.exits import Exit
 from tenuto.cli.shared.output import emit, moment, percent, plural, write
 from tenuto.cli.shared.overview import lines, overview
+from tenuto.cli.shared.sites import listing, sites
 from tenuto.store import survey
 from tenuto.store.home import Home
 
@@ -39,25 +40,28 @@ ROWS = 20
 def command(home: Path, out: Path, png: Path | None, as_json: bool) -> int:
     """Write a report of a home as HTML.
 
-    It shows curves, memory, snapshots, quarantine and facts, and opens without a network.
+    It shows curves, memory, snapshots, quarantine and facts, of ogp_lora what each site protects, and opens
+    without a network.
     """
     from tenuto.evaluation import render
 
     with Home.view(home) as view:
-        made = _report(view)
+        protected = sites(view)
+        made = _report(view, protected)
     out.write_text(render(made), encoding="utf-8")
     if png is not None:
         from tenuto.evaluation import save_png
 
         save_png(made, png)
     if as_json:
-        emit({"home": str(home), "report": str(out), "png": None if png is None else str(png)})
+        written = {"report": str(out), "png": None if png is None else str(png)}
+        emit({"home": str(home), **written, "sites": protected})
     else:
         write(f"wrote {out}" + ("" if png is None else f" and {png}"))
     return Exit.OK
 
 
-def _report(home: Home) -> Report:
+def _report(home: Home, protected: list[dict[str, Any]] | None) -> Report:
     """What a home tells, drawn."""
     from tenuto.evaluation import Report, Run
 
@@ -69,7 +73,7 @@ def _report(home: Home) -> Report:
         title=home.path.name,
         subtitle=f"{plural(told['rows']['learned'], 'row')} learned in {plural(told['step'], 'step')}.",
         runs=tuple(runs),
-        listings=tuple(_listings(home, told)),
+        listings=tuple(_listings(home, told, protected)),
         facts={"command": f"tenuto report --home {home.path}", "version": f"tenuto {tenuto.__version__}"},
     )
 
@@ -90,8 +94,8 @@ def _curves(points: Sequence[CurvePoint]) -> dict[str, Curve]:
     return curves
 
 
-def _listings(home: Home, told: dict[str, Any]) -> Iterator[Listing]:
-    """The home at a glance, memory by class, snapshots, quarantine."""
+def _listings(home: Home, told: dict[str, Any], protected: list[dict[str, Any]] | None) -> Iterator[Listing]:
+    """The home at a glance, what it protects, memory by class, snapshots, quarantine."""
     from tenuto.evaluation import Listing
 
     held, said = told["memory"], lines(told)
@@ -101,6 +105,8 @@ def _listings(home: Home, told: dict[str, Any]) -> Iterator[Listing]:
         head=("", ""),
         rows=tuple((name, one if isinstance(one, str) else "; ".join(one)) for name, one in said.items()),
     )
+    if protected:
+        yield listing(protected)
     if held.classes:
         shares = tuple(count / held.read for count in held.classes.values())
         yield Listing(

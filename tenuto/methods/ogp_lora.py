@@ -32,6 +32,8 @@ def recipe(
     revise: bool = True,
     high: Annotated[float, Limits(low=0.0, usual=(0.1, 2.0), unit="nats")] = 0.5,
     neighbours: Annotated[int, Limits(low=0, high=1024, usual=(4, 64), unit="rows")] = 16,
+    experts: Annotated[int, Limits(low=1, high=256, usual=(4, 16), unit="adapters")] = 1,
+    active: Annotated[int, Limits(low=1, high=256, usual=(1, 4), unit="adapters")] = 2,
     wrong: Annotated[float | None, Limits(low=0.0, high=0.5, usual=(0.01, 0.1), unit="rows / rows")] = None,
 ) -> Recipe:
     """OGP-LoRA-Stream, for a model with low-rank adapters.
@@ -49,6 +51,8 @@ def recipe(
         revise: does a basis give way to the correction of something that it protects?
         high: the loss from which a row counts as wrong.
         neighbours: remembered rows that a revision spares.
+        experts: adapters beside each layer, each with blocks and bases of its own (`adapters.experts`).
+        active: of them that answer a row, chosen by its question for ever.
         wrong: a router before the adapter, which takes this share of rows like the anchors for a learned one,
             as `anchored` has it; None: no router.
 
@@ -76,5 +80,7 @@ def recipe(
         context=rows,
         protection=protection,
         blocks=rank,
+        experts=experts,
+        active=min(active, experts),
         growth=None if wrong is None else Growth(most=1, wrong=wrong, neighbours=True),
     )

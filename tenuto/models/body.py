@@ -138,6 +138,11 @@ class Body:
         self.params.clear()
         self.params.update(trained)
 
+    def attend(self, inputs: Tensor) -> None:
+        """Train what answers these rows (n, *shape), as read, where an adapter has experts."""
+        if self.adapter is not None and self.adapter.attend(inputs):
+            self.follow()
+
     def grow(self, labels: list[Label], seed: int) -> None:
         """Append an output per label."""
         if self.head is None or not self.head.own:

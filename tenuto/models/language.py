@@ -7,7 +7,7 @@ bits inverted), and `PAD` fills the rest. Only the tokens of answers are learned
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -83,6 +83,7 @@ class LanguageModel(nn.Module):
     Attributes:
         sequences: it answers with (n, l, v), not (n, c).
         frozen: the names of what never changes, which no state holds.
+        gate: what is told the rows that are read next, so that it may choose who answers them.
         loss_scale: of a float16 base, what gradients are multiplied with in it, and steps since that changed.
     """
 
@@ -92,6 +93,7 @@ class LanguageModel(nn.Module):
         super().__init__()
         self.base = base
         self.speech = speech
+        self.gate: Callable[[Tensor], None] | None = None
         self._centre: Tensor | None = None
         if checkpointing:
             checkpointed(base)
@@ -121,6 +123,8 @@ class LanguageModel(nn.Module):
 
     def forward(self, rows: Tensor) -> Tensor:
         """Logits (n, l, v) of the answers' tokens of coded rows (n, t), l the most; 0 behind the last."""
+        if self.gate is not None:
+            self.gate(rows)
         rows = rows[:, : self.tokens(rows).shape[1]]
         answered = rows < 0
         ids = torch.where(answered, ~rows, rows).masked_fill(rows == PAD, 0)

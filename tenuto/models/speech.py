@@ -171,6 +171,8 @@ class Speech:
 
     def _say(self, model: LanguageModel, ids: Tensor, most: int, **how: Any) -> list[list[int]]:
         """What follows these tokens, greedily unless told how else; nothing changes."""
+        if model.gate is not None:
+            model.gate(ids)
         generate: Any = model.base.generate
         with evaluating(model), torch.no_grad():
             said = generate(

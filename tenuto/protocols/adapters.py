@@ -35,6 +35,12 @@ class Adapter(Stateful, Protocol):
     def bases(self) -> Tree:
         """What is protected at each site, orthonormal columns (d, m)."""
 
+    def settle(self, rows: Tensor) -> None:
+        """Take ordinary rows, before anything is learned, by which a gate tells others apart."""
+
+    def attend(self, rows: Tensor) -> bool:
+        """Have those weights learn that answer these rows; did that change which ones do?"""
+
     def commit(self, bases: Tree) -> None:
         """Freeze what was learned; what comes learns outside these bases. StateError where one is unfit."""
 

@@ -50,6 +50,7 @@ CHECKS = [
     only_the_adapter_is_saved,
 ]
 ROUTED = {"wrong": 0.05}
+EXPERTS = {"experts": 3, "active": 1}
 
 
 def maker(method: str, options: dict[str, Any] | None = None) -> Make:
@@ -84,3 +85,8 @@ def test_methods(method: str, check: checks.Check) -> None:
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
 def test_a_router_in_front_of_the_adapter(check: checks.Check) -> None:
     check(maker("anchored", ROUTED), walk())
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)
+def test_experts_beside_each_layer(check: checks.Check) -> None:
+    check(maker("ogp_lora", EXPERTS), walk())

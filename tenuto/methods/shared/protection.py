@@ -18,6 +18,7 @@ The invariant: bases change at a commit or by a revision, and in no other way.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ from torch.nn import functional as F
 from tenuto import subspace
 from tenuto.errors import StateError
 from tenuto.methods.shared.estimators import plain
+from tenuto.methods.shared.retention import Retention, Sizes, share, sizes, unprotected
 from tenuto.methods.shared.revision import NOTHING, Revision, hidden, losses, present, revised
 from tenuto.modes import evaluating
 from tenuto.protocols import Objective, Oracle, View
@@ -37,8 +39,6 @@ from tenuto.types import Batch, Estimate, State, Trace, Update
 
 STILL, BARRED = 1e-3, 1e-2
 """Of kappa."""
-HALF_LIFE = 100
-"""Updates after which a kappa counts half in their running mean."""
 TOGETHER = 8
 """Rows that are read at once when a context ends."""
 
@@ -53,6 +53,7 @@ class Seen:
     reads: Reads
     batch: Batch
     kept: Tensor | None
+    sizes: Sizes
     kappa: float
     barred: Tensor | None
 
@@ -87,9 +88,10 @@ class Protection:
         self._last: Tree = {}
         self._rows: Tensor | None = None
         self._captured: dict[str, float] = {}
-        self._kappa = 1.0
+        self._retention = Retention()
         self._stills = 0
         self._released: dict[str, float] = {}
+        self._given: dict[str, int] = {}
         self._revisions = 0
         self._seen: Seen | None = None
         self._pending: Revision | None = None
@@ -100,12 +102,11 @@ class Protection:
         with adapter.reading() as reads:
             found = plain(objective, params, batch)
         kept, fresh = present(objective.module, batch.inputs), batch.fresh
-        kappa, barred = 1.0, None
-        if fresh:
-            kappa = retained(adapter.bases, reads, slice(0, fresh))
-            if self._revise and kappa < 1.0:
-                barred = self._barred(objective, adapter, reads, batch, found.outputs)
-        self._seen = Seen(objective, params, adapter, reads, batch, kept, kappa, barred)
+        told = sizes(adapter.bases, reads, slice(0, fresh)) if fresh else {}
+        kappa, barred = share(told), None
+        if self._revise and kappa < 1.0:
+            barred = self._barred(objective, adapter, reads, batch, found.outputs)
+        self._seen = Seen(objective, params, adapter, reads, batch, kept, told, kappa, barred)
         self._pending = None
         left = unprotected(adapter.bases, reads, kept) if batch.replayed else None
         return Estimate(found.loss, found.outputs, found.grads, unprotected=left)
@@ -136,14 +137,14 @@ class Protection:
     def observe(self, trace: Trace) -> None:
         """Sketch some inputs of the fresh rows; let the basis give way where it must."""
         seen = self._taken()
-        weight = 2 ** (-1 / HALF_LIFE)
-        self._kappa = weight * self._kappa + (1 - weight) * seen.kappa
+        self._retention.note(seen.sizes)
         self._stills += seen.kappa < STILL
         if self._pending is not None:
             seen.adapter.commit(self._pending.bases)
             self._revisions += 1
-            for site, share in self._pending.released.items():
-                self._released[site] = self._released.get(site, 0.0) + share
+            for site, lost in self._pending.released.items():
+                self._released[site] = self._released.get(site, 0.0) + lost
+                self._given[site] = self._given.get(site, 0) + (lost > 0)
         if seen.batch.fresh:
             if seen.kappa >= STILL or self._pending is not None:
                 self._aim(seen)
@@ -194,16 +195,18 @@ class Protection:
             rows = [read[site]] if site in read else []
             if site in self._sketches:
                 rows.append(self._sketches[site].rows())
-            bases[site] = self._cover(site, held, torch.cat(rows), self._most)
+            bases[site] = self._cover(site, held, torch.cat(rows), self._most) if rows else held
         adapter.commit(bases)
         self._sketches = {}
 
     def hold(self, objective: Objective, rows: Batch) -> None:
         """Protect what general anchors give each site, before anything is learned."""
         adapter, bases = adapted(objective), {}
+        adapter.settle(rows.inputs)
         read = inputs(adapter, objective, rows)
         for site, held in adapter.bases.items():
-            bases[site] = self._cover(site, held, read[site], min(self._general, self._most))
+            most = min(self._general, self._most)
+            bases[site] = self._cover(site, held, read[site], most) if site in read else held
         adapter.commit(bases)
 
     def _cover(self, site: str, held: Tensor, rows: Tensor, most: int) -> Tensor:
@@ -216,14 +219,16 @@ class Protection:
             raise StateError("an update is projected that this method did not estimate")
         return self._seen
 
-    def told(self) -> dict[str, dict[str, float]]:
-        """By site: the energy captured when the last context ended, and that released by revisions."""
-        return {"captured": dict(self._captured), "released": dict(self._released)}
+    def told(self) -> dict[str, dict[str, Any]]:
+        """By site: the energy captured when the last context ended, the running mean of kappa, how many
+        revisions took directions away, and the shares of them that they released."""
+        shares = {"captured": dict(self._captured), "released": dict(self._released)}
+        return {**shares, "kappas": dict(self._retention.sites), "given": dict(self._given)}
 
     def state(self) -> State:
         """The sketches of the present context, and what is told."""
         sketches = {site: sketch.state() for site, sketch in self._sketches.items()}
-        counts = {"kappa": self._kappa, "stills": self._stills, "revisions": self._revisions}
+        counts = {"kappa": self._retention.kappa, "stills": self._stills, "revisions": self._revisions}
         return {"sketches": sketches, "last": dict(self._last), "rows": self._rows, **counts, **self.told()}
 
     def load_state(self, state: State) -> None:
@@ -236,8 +241,9 @@ class Protection:
         self._last = {site: found.detach().clone() for site, found in state["last"].items()}
         self._rows = None if state["rows"] is None else state["rows"].detach().clone()
         self._captured, self._released = dict(state["captured"]), dict(state["released"])
-        self._kappa, self._stills = float(state["kappa"]), int(state["stills"])
-        self._revisions = int(state["revisions"])
+        self._retention.kappa, self._retention.sites = float(state["kappa"]), dict(state["kappas"])
+        self._stills, self._revisions = int(state["stills"]), int(state["revisions"])
+        self._given = dict(state["given"])
         self._seen = self._pending = None
 
 
@@ -272,28 +278,3 @@ def inputs(adapter: Adapter, objective: Objective, batch: Batch) -> Tree:
             for site in reads.inputs:
                 found.setdefault(site, []).append(units(reads.rows(site, slice(None), kept)))
     return {site: torch.cat(rows) for site, rows in found.items()}
-
-
-def retained(bases: Tree, reads: Reads, rows: slice) -> float:
-    """kappa: the share |G (I - M M^T)| / |G| of these rows' gradient that the bases leave; 1 without any."""
-    if not any(basis.shape[1] for basis in bases.values()):
-        return 1.0
-    sizes = []
-    for site, basis in bases.items():
-        found = reads.gradient(site, rows)
-        outside = subspace.remove(subspace.remove(found, basis), basis)
-        sizes.append(torch.stack([outside.norm(), found.norm()]))
-    left, whole = torch.stack(sizes).double().norm(dim=0).tolist()
-    return float(left / whole) if whole else 1.0
-
-
-def unprotected(bases: Tree, reads: Reads, kept: Tensor | None) -> Tensor:
-    """1 - |M^T x|^2 / |x|^2, the mean (n,) over each row's tokens and all sites."""
-    shares = []
-    for site, inputs in reads.inputs.items():
-        rows = inputs.float().flatten(1, -2) if inputs.dim() > 2 else inputs.float()[:, None]
-        inside = (rows @ bases[site]).square().sum(-1)
-        share = 1 - inside / rows.square().sum(-1).clamp(min=NOTHING)
-        there = torch.ones_like(share) if kept is None else kept.to(share)
-        shares.append((share * there).sum(1) / there.sum(1).clamp(min=1))
-    return torch.stack(shares).mean(0)

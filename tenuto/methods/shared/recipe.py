@@ -76,6 +76,7 @@ class Recipe:
         protection: what holds what was learned, among the rules; general anchors are its first.
         blocks: the rank its frozen null-space blocks may reach together, for a method that learns low-rank
             adapters and nothing else; 0: it learns any module.
+        experts, active: blocks beside each layer, and how many of them answer a row.
         grouping: what memory's groups are: the rows' "target", or the "context" they came in.
 
     >>> Recipe(name="mine", replay=(Replay(),)).needs
@@ -103,6 +104,8 @@ class Recipe:
     language: bool = True
     protection: Protection | None = None
     blocks: int = 0
+    experts: int = 1
+    active: int = 1
 
     @cached_property
     def needs(self) -> frozenset[str]:

@@ -59,6 +59,9 @@ def revised(
         torch.autograd.grad(loss, list(params.values()), allow_unused=True)
     bases, shares = {}, {}
     for site, held in adapter.bases.items():
+        if site not in reads.inputs:
+            bases[site] = held
+            continue
         wanted = reads.gradient(site, slice(None))
         bases[site] = subspace.released(held, wanted, spared.get(site, wanted[:0]), threshold=SHARE)
         shares[site] = 1 - bases[site].shape[1] / held.shape[1] if held.shape[1] else 0.0
@@ -82,7 +85,8 @@ def hidden(bases: Tree, reads: Reads, module: nn.Module, rows: Tensor) -> Tensor
     most: Tensor | None = None
     for site, inputs in reads.inputs.items():
         some = inputs[: len(rows)].float()
-        share = 1 - (some @ bases[site]).square().sum(-1) / some.square().sum(-1).clamp(min=NOTHING)
+        inside, whole = (some @ bases[site]).square().sum(-1), some.square().sum(-1)
+        share = torch.where(whole > NOTHING, 1 - inside / whole.clamp(min=NOTHING), 0.0)
         most = share if most is None else torch.maximum(most, share)
     if most is None:
         return rows.new_zeros(len(rows), 1)

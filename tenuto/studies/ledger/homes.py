@@ -39,4 +39,6 @@ def planned(made: Blueprint) -> Plan:
         precision=config.precision,
         checkpointing=config.checkpointing,
         middle=True,
+        experts=options["experts"],
+        active=min(options["active"], options["experts"]),
     )

@@ -132,8 +132,14 @@ def bounded(base: Any, plan: Plan) -> Learner:
         boundaries="none",
         precision=plan.precision,
     )
-    options = {"directions": plan.directions, "tokens": plan.sketched, "rank": plan.frozen, "general": 0}
-    learner = Learner(model, config, method="ogp_lora", options={**options, "ratio": 0.0, "revise": False})
+    options = {
+        "directions": plan.directions,
+        "tokens": plan.sketched,
+        "rank": plan.frozen,
+        "general": 0,
+    }
+    options |= {"experts": plan.experts, "active": plan.active, "ratio": 0.0, "revise": False}
+    learner = Learner(model, config, method="ogp_lora", options=options)
     adapter = learner.body.adapter
     if adapter is None:
         raise ConfigError("the learner has no adapter in blocks")

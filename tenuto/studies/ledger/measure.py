@@ -132,7 +132,7 @@ def bounded(base: Any, plan: Plan) -> Learner:
         boundaries="none",
         precision=plan.precision,
     )
-    options = {
+    options: dict[str, Any] = {
         "directions": plan.directions,
         "tokens": plan.sketched,
         "rank": plan.frozen,

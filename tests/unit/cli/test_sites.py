@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from tenuto import OnlineExample, OnlineLearnerConfig, Session
+from tenuto import OnlineExample, OnlineLearnerConfig, Session, SessionConfig
 from tenuto.cli.shared.program import program
 from tenuto.cli.shared.sites import listing, sites
 from tenuto.store.home import Home
@@ -29,7 +29,8 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     told = [(language.FACTS[0], "one"), (language.FACTS[1], "two")]
     rows = [language.row(*fact, id=domain, domain=domain) for fact, domain in told]
     corrected: OnlineExample = language.row(language.FACTS[0][0], " Rusto", id="three", domain="two")
-    with Session(path, str(folder("stories260K")), CONFIG, method="ogp_lora", options=options) as session:
+    often, base = SessionConfig(contradictions="learn"), str(folder("stories260K"))
+    with Session(path, base, CONFIG, method="ogp_lora", options=options, settings=often) as session:
         session.ingest([*rows, corrected])
         session.run()
     return path
@@ -49,7 +50,7 @@ def test_a_report_tells_every_site(home: Path, tmp_path: Path) -> None:
     assert all(0.5 < one["captured"] < 1 + 1e-6 for one in told)
     assert all(0 < one["kappa"] < 1 for one in told)
     assert all(0 < one["leak"] < 1e-5 for one in told)
-    assert max(one["revisions"] for one in told) == 1
+    assert max(one["revisions"] for one in told) <= 1
     assert all((one["released"] > 0) == (one["revisions"] > 0) for one in told)
     page = out.read_text()
     assert "What the adapter protects" in page

@@ -31,7 +31,7 @@ from tenuto.modes import evaluating
 from tenuto.protocols import Objective, Oracle, View
 from tenuto.protocols.adapters import Adapter, Reads
 from tenuto.randomness import choose
-from tenuto.subspace import FrequentDirections
+from tenuto.sketches import FrequentDirections
 from tenuto.trees import Tree, zeros
 from tenuto.types import Batch, Estimate, State, Trace, Update
 

@@ -15,12 +15,13 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import settle
-from benchmarks.ogp import correction, retention, text
+from benchmarks.ogp import correction, retention, streaming, text
 
 WHAT: dict[str, Callable[[Sequence[int], Path], None]] = {
     "retention": retention.show,
     "correction": correction.show,
     "text": text.show,
+    "streaming": streaming.show,
 }
 
 

@@ -88,8 +88,7 @@ class FrequentDirections:
         while len(rows):
             if self._filled == len(self._buffer):
                 kept = self._shrunk()
-                self._buffer.zero_()
-                self._buffer[: len(kept)] = kept
+                self._buffer[: len(kept)], self._buffer[len(kept) :] = kept, 0.0
                 self._filled = len(kept)
             some = rows[: len(self._buffer) - self._filled]
             self._buffer[self._filled : self._filled + len(some)] = some

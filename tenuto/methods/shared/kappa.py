@@ -76,7 +76,8 @@ def hidden(
 
     That is, no input at any site, of the token an answer is read behind or of one before it. The share bounds
     the square of the answer's own kappa: where it vanishes, so does the answer's gradient. Most answers see
-    enough where they are read; only for the others all inputs before them are looked at.
+    enough where they are read; only for the others all inputs before them are looked at. Columns beyond the
+    longest answer of these rows are left out.
     """
     places = getattr(module, "places", None)
     left = asked

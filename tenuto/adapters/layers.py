@@ -64,7 +64,7 @@ class Down(nn.Module):
         """What the learning block computes with: A - (A M) M^T, twice for the rounding."""
         if not self.basis.shape[1]:
             return self.free
-        made: Tensor = Outside.apply(self.free, self.basis)
+        made: Tensor = Outside.apply(self.free, self.basis)  # type: ignore[no-untyped-call]
         return made
 
     @property

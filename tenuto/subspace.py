@@ -1,4 +1,4 @@
-"""Orthonormal bases of what must not change: extension, captured energy, and a sketch of many rows.
+"""Orthonormal bases of what must not change: extension, captured energy, and what gives way.
 
 A basis M is (d, k) with M^T M = I. The rows R (n, d) lose their part in its span by R - (R M) M^T.
 A basis grows by the leading right singular vectors of that residual until it captures the share
@@ -12,7 +12,6 @@ import torch
 from torch import Tensor
 
 from tenuto.errors import StateError
-from tenuto.types import State
 
 NEGLIGIBLE = 1e-6
 """A direction this much shorter than the longest row is rounding, not a direction."""
@@ -169,63 +168,3 @@ def _singular(rows: Tensor) -> tuple[Tensor, Tensor]:
         return lengths, directions.T
     squares, directions = torch.linalg.eigh(rows.T @ rows)
     return squares.flip(0).clamp(min=0).sqrt(), directions.flip(1)
-
-
-class FrequentDirections:
-    """A sketch B (size, d) of every row A seen so far (Liberty 2013), in memory that does not grow.
-
-        0 <= |A x|^2 - |B x|^2 <= |A|^2 / (size + 1) for every unit x
-
-    Rows are put in a buffer of twice the size; when it is full, the squares of its singular values are
-    lessened by that of the first one beyond `size`, which empties half of it.
-
-    Args:
-        size: directions kept, at least 1.
-        width: d, what a row holds.
-
-    >>> sketch = FrequentDirections(size=2, width=3)
-    >>> sketch.add(torch.eye(3)[[0, 0, 0, 1]])
-    >>> (sketch.rows().T @ sketch.rows()).diagonal()
-    tensor([3., 1., 0.])
-    """
-
-    def __init__(self, *, size: int, width: int) -> None:
-        self.size = size
-        self._buffer = torch.zeros(2 * size, width)
-        self._filled = 0
-
-    def add(self, rows: Tensor) -> None:
-        """See rows (n, d)."""
-        rows = rows.detach().to(self._buffer)
-        while len(rows):
-            if self._filled == len(self._buffer):
-                kept = self._shrunk()
-                self._buffer.zero_()
-                self._buffer[: len(kept)] = kept
-                self._filled = len(kept)
-            some = rows[: len(self._buffer) - self._filled]
-            self._buffer[self._filled : self._filled + len(some)] = some
-            self._filled += len(some)
-            rows = rows[len(some) :]
-
-    def rows(self) -> Tensor:
-        """The sketch (at most `size`, d); asking for it changes nothing."""
-        return self._shrunk() if self._filled > self.size else self._buffer[: self._filled].clone()
-
-    def _shrunk(self) -> Tensor:
-        lengths, directions = _singular(self._buffer[: self._filled].double())
-        least = lengths[self.size].square() if len(lengths) > self.size else 0.0
-        kept = (lengths.square() - least).clamp(min=0).sqrt()[: self.size]
-        return (kept[:, None] * directions.T[: len(kept)]).to(self._buffer)
-
-    def state(self) -> State:
-        """The buffer, and how much of it is filled."""
-        return {"buffer": self._buffer, "filled": self._filled}
-
-    def load_state(self, state: State) -> None:
-        """Take a saved buffer. StateError where it is of another size."""
-        if state["buffer"].shape != self._buffer.shape:
-            raise StateError(
-                f"the saved sketch is {tuple(state['buffer'].shape)}, this one {tuple(self._buffer.shape)}"
-            )
-        self._buffer, self._filled = state["buffer"].clone(), int(state["filled"])

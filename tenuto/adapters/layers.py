@@ -10,6 +10,7 @@ what the layer computes with, frozen blocks included, so that PEFT's own forward
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,26 @@ from torch.nn import functional as F
 
 from tenuto import subspace
 from tenuto.randomness import torch_draws
+
+
+class Outside(torch.autograd.Function):
+    """Rows A - (A M) M^T, twice for the rounding; their gradient, which is not what protects, once."""
+
+    @staticmethod
+    def forward(rows: Tensor, basis: Tensor) -> Tensor:
+        """Rows (r, d) without their part in the span of a basis (d, m)."""
+        return subspace.remove(subspace.remove(rows, basis), basis)
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
+        """Keep the basis."""
+        ctx.save_for_backward(inputs[1])
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        """The gradient of the rows."""
+        (basis,) = ctx.saved_tensors
+        return subspace.remove(gradients[0], basis), None
 
 
 class Down(nn.Module):
@@ -43,7 +64,8 @@ class Down(nn.Module):
         """What the learning block computes with: A - (A M) M^T, twice for the rounding."""
         if not self.basis.shape[1]:
             return self.free
-        return subspace.remove(subspace.remove(self.free, self.basis), self.basis)
+        made: Tensor = Outside.apply(self.free, self.basis)  # type: ignore[no-untyped-call]
+        return made
 
     @property
     def weight(self) -> Tensor:

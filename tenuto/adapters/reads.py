@@ -23,7 +23,7 @@ ROWS = 4
 
 
 class Reads:
-    """Inputs by site and gradients of outputs by layer, of the last pass.
+    """Inputs by site, and P G of each row by layer, of the last pass.
 
     Args:
         sites: the names of the layers at each site.
@@ -44,7 +44,7 @@ class Reads:
             inputs = args[0].detach()
             if first:
                 self.inputs[site] = inputs
-            elif (seen := self.inputs[site]) is not inputs and not torch.equal(seen, inputs):
+            elif not _alike(self.inputs[site], inputs):
                 raise ConfigError(
                     f"{layer} reads another input than {self._sites[site][0]}; adapt one of them"
                 )
@@ -52,10 +52,12 @@ class Reads:
         return see
 
     def listener(self, layer: str) -> Callable[[nn.Module, tuple[Any, ...], Tensor], None]:
-        """A hook that hears the gradient of a layer's output."""
+        """A hook that hears the gradient of a layer's output, and keeps of it what `gradient` asks for."""
+        site = self._site[layer]
 
         def hear(gradient: Tensor) -> None:
-            self._told[layer] = gradient
+            told, inputs = (_rows(one) for one in (gradient, self.inputs[site]))
+            self._told[layer] = (told @ _signs(told.shape[-1]).to(told).T).mT @ inputs.to(told)
 
         def listen(_module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> None:
             if output.requires_grad:
@@ -68,15 +70,26 @@ class Reads:
         inputs = self.inputs[site][rows]
         return inputs.flatten(0, -2) if kept is None else inputs[kept[rows]]
 
+    def picked(self, site: str, places: Tensor) -> Tensor:
+        """The inputs (k, d) at these places (k,) of a site: token u of row i of (n, t) is i t + u."""
+        return self.inputs[site].flatten(0, -2)[places]
+
     def gradient(self, site: str, rows: slice) -> Tensor:
         """P G (ROWS * layers, d) of these rows of the batch; none where no gradient reached the site."""
-        inputs = self.inputs[site][rows].flatten(0, -2)
-        found = [
-            _signs(told.shape[-1]).to(told) @ told[rows].flatten(0, -2).T @ inputs
-            for layer in self._sites[site]
-            if (told := self._told.get(layer)) is not None
-        ]
-        return torch.cat(found) if found else inputs[:0]
+        found = [self._told[layer][rows].sum(0) for layer in self._sites[site] if layer in self._told]
+        return torch.cat(found) if found else self.inputs[site].flatten(0, -2)[:0]
+
+
+def _rows(values: Tensor) -> Tensor:
+    """Values (n, ..., d) as (n, t, d)."""
+    return values.flatten(1, -2) if values.dim() > 2 else values[:, None]
+
+
+def _alike(one: Tensor, other: Tensor) -> bool:
+    """Are these the same inputs? Where they lie apart their last tokens tell."""
+    if one.data_ptr() == other.data_ptr():
+        return one.shape == other.shape
+    return one.shape == other.shape and torch.equal(one[..., -1, :], other[..., -1, :])
 
 
 @cache

@@ -20,7 +20,7 @@ from torch import Tensor
 
 from tenuto.errors import StateError
 from tenuto.memory.table import Table
-from tenuto.subspace import FrequentDirections
+from tenuto.sketches import FrequentDirections
 from tenuto.types import State
 
 PACE = 0.01

@@ -17,6 +17,7 @@ from tenuto.methods.shared.anchors import Anchors
 from tenuto.methods.shared.protection import Protection
 from tenuto.methods.shared.recipe import Growth, Recipe, Replay
 from tenuto.methods.shared.terms import Anchored, Supervised
+from tenuto.sketches import KINDS
 
 
 def recipe(
@@ -29,6 +30,8 @@ def recipe(
     ratio: Annotated[float | None, Limits(low=0.0, high=0.95, usual=(0.05, 0.75))] = 1 / 17,
     weight: Annotated[float, Limits(low=0.0, usual=(0.0, 10.0), unit="nats per nat")] = 0.0,
     anchors: Annotated[int, Limits(low=1, high=1024, usual=(2, 16), unit="rows")] = 4,
+    sketch: Annotated[str, Limits(choices=KINDS)] = "frequent_directions",
+    novelty: Annotated[float, Limits(low=0.0, high=1.0, usual=(0.3, 0.7))] = 0.5,
     revise: bool = True,
     high: Annotated[float, Limits(low=0.0, usual=(0.1, 2.0), unit="nats")] = 0.5,
     neighbours: Annotated[int, Limits(low=0, high=1024, usual=(4, 64), unit="rows")] = 16,
@@ -48,6 +51,9 @@ def recipe(
         ratio: replayed / all rows, one for every 16 new ones by default; None: the learner's `replay_ratio`.
         weight: of the divergence from the first answers to general anchors; 0: they only seed the bases.
         anchors: rows of them that join a step, where they weigh anything.
+        sketch: how a context's inputs are sketched; "gram_schmidt" admits directions from learned rows alone,
+            those whose loss is below `high`, and when full replaces the one least used lately.
+        novelty: the share of an input's length that "gram_schmidt" must find new to admit it.
         revise: does a basis give way to the correction of something that it protects?
         high: the loss from which a row counts as wrong.
         neighbours: remembered rows that a revision spares.
@@ -64,6 +70,8 @@ def recipe(
         most=directions,
         general=general,
         tokens=tokens,
+        sketch=sketch,
+        novelty=novelty,
         revise=revise,
         high=high,
         neighbours=neighbours,

@@ -24,6 +24,9 @@ class Reads(Protocol):
     def rows(self, site: str, rows: slice, kept: Tensor | None = None) -> Tensor:
         """The inputs (k, d) of these rows of the batch; `kept` (n, t): which of their tokens are there."""
 
+    def picked(self, site: str, places: Tensor) -> Tensor:
+        """The inputs (k, d) at these places (k,) of a site: token u of row i of (n, t) is i t + u."""
+
     def gradient(self, site: str, rows: slice) -> Tensor:
         """A few random combinations (k, d) of the rows of the whole weights' gradient on these rows."""
 

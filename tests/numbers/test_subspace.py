@@ -1,4 +1,4 @@
-"""Bases and sketches against their closed forms."""
+"""Bases against their closed forms."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ from torch import Tensor
 
 from tenuto import subspace
 from tenuto.errors import StateError
-from tenuto.subspace import FrequentDirections
 
 
 def normal(n: int, d: int, seed: int = 0, rank: int | None = None) -> Tensor:
@@ -90,56 +89,6 @@ def test_a_full_basis_takes_no_more_and_zeros_no_direction() -> None:
     nothing = subspace.empty(full)
     assert subspace.cover(nothing, torch.zeros(4, 3), threshold=1.0) is nothing
     assert subspace.captured(torch.zeros(4, 3), nothing) == 1.0
-
-
-@given(sizes, st.integers(1, 8), st.integers(1, 60), st.integers(0, 99))
-@settings(max_examples=100, deadline=None)
-def test_the_sketch_keeps_its_bound(size: int, width: int, n: int, seed: int) -> None:
-    """0 <= A^T A - B^T B <= |A|^2 / (size + 1), and exact below the size (Liberty 2013)."""
-    rows = normal(n, width, seed)
-    sketch = FrequentDirections(size=size, width=width)
-    for part in rows.split(7):
-        sketch.add(part)
-    kept = sketch.rows()
-    assert len(kept) <= size
-    missing = torch.linalg.eigvalsh((rows.T @ rows - kept.T @ kept).double())
-    energy = float(rows.square().sum())
-    assert missing.min() >= -1e-5 * energy
-    assert missing.max() <= energy / (size + 1) + 1e-5 * energy
-    if min(n, width) <= size:
-        assert missing.max() <= 1e-4 * energy
-
-
-def test_a_sketch_resumes_bit_for_bit() -> None:
-    rows = normal(40, 6)
-    whole, first, second = (FrequentDirections(size=3, width=6) for _ in range(3))
-    whole.add(rows[:11])
-    whole.add(rows[11:])
-    first.add(rows[:11])
-    second.load_state(first.state())
-    second.add(rows[11:])
-    assert torch.equal(whole.rows(), second.rows())
-    with pytest.raises(StateError, match=r"\(6, 6\), this one \(6, 5\)"):
-        FrequentDirections(size=3, width=5).load_state(first.state())
-
-
-@given(st.integers(2, 8), st.integers(4, 10), st.integers(1, 80), st.integers(0, 99))
-@settings(max_examples=100, deadline=None)
-def test_the_sketch_is_bounded_by_what_the_best_of_fewer_directions_leaves(
-    size: int, width: int, n: int, seed: int
-) -> None:
-    """0 <= A^T A - B^T B <= |A - A_k|^2 / (size - k) for every k below the size (Ghashami et al. 2016)."""
-    rows = normal(n, width, seed)
-    sketch = FrequentDirections(size=size, width=width)
-    for part in rows.split(5):
-        sketch.add(part)
-    kept = sketch.rows()
-    missing = torch.linalg.eigvalsh((rows.T @ rows - kept.T @ kept).double())
-    energies = torch.linalg.svdvals(rows.double()).square()
-    slack = 1e-5 * float(energies.sum())
-    assert missing.min() >= -slack
-    for k in range(size):
-        assert missing.max() <= float(energies[k:].sum()) / (size - k) + slack
 
 
 @given(sizes, sizes, sizes, sizes, st.integers(0, 99))

@@ -22,18 +22,17 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from tenuto import subspace
 from tenuto.errors import StateError
 from tenuto.methods.shared.estimators import plain
-from tenuto.methods.shared.retention import Retention, Sizes, share, sizes, unprotected
-from tenuto.methods.shared.revision import NOTHING, Revision, hidden, losses, present, revised
+from tenuto.methods.shared.retention import Retention, Sizes, share, sizes
+from tenuto.methods.shared.revision import Revision, losses, present, revised
+from tenuto.methods.shared.sketching import Sketching
+from tenuto.methods.shared.unheld import hidden, units, unprotected
 from tenuto.modes import evaluating
 from tenuto.protocols import Objective, Oracle, View
 from tenuto.protocols.adapters import Adapter, Reads
-from tenuto.randomness import choose
-from tenuto.subspace import FrequentDirections
 from tenuto.trees import Tree, zeros
 from tenuto.types import Batch, Estimate, State, Trace, Update
 
@@ -66,6 +65,8 @@ class Protection:
         most: columns of a basis.
         general: of them at most for general anchors.
         tokens: inputs sketched of each batch.
+        sketch: its kind, of `tenuto.sketches.KINDS`. Gram-Schmidt sees no row whose loss is `high`.
+        novelty: as of `tenuto.sketches.GramSchmidt`.
         revise: does a basis give way to a wrong row that it bars?
         high: the loss of such a token, in nats.
         neighbours: remembered rows that a revision spares.
@@ -78,15 +79,15 @@ class Protection:
         most: int,
         general: int,
         tokens: int,
+        sketch: str = "frequent_directions",
+        novelty: float = 0.5,
         revise: bool = True,
         high: float = 0.5,
         neighbours: int = 16,
     ) -> None:
-        self._threshold, self._most, self._general, self._tokens = threshold, most, general, tokens
+        self._threshold, self._most, self._general = threshold, most, general
         self._revise, self._high, self._neighbours = revise, high, neighbours
-        self._sketches: dict[str, FrequentDirections] = {}
-        self._last: Tree = {}
-        self._rows: Tensor | None = None
+        self._sketching = Sketching(kind=sketch, novelty=novelty, most=most, tokens=tokens)
         self._captured: dict[str, float] = {}
         self._retention = Retention()
         self._stills = 0
@@ -108,7 +109,7 @@ class Protection:
             barred = self._barred(objective, adapter, reads, batch, found.outputs)
         self._seen = Seen(objective, params, adapter, reads, batch, kept, told, kappa, barred)
         self._pending = None
-        left = unprotected(adapter.bases, reads, kept) if batch.replayed else None
+        left = unprotected(adapter.bases, reads, kept, fresh) if batch.replayed else None
         return Estimate(found.loss, found.outputs, found.grads, unprotected=left)
 
     def project(self, update: Update, oracle: Oracle) -> Update:
@@ -130,8 +131,8 @@ class Protection:
         wrong = losses(objective.task, outputs[:fresh], batch.targets[:fresh]) > self._high
         if not bool(wrong.any()):
             return None
-        seen = hidden(adapter.bases, reads, objective.module, batch.inputs[:fresh])
-        barred = wrong[:, : seen.shape[1]] & (seen < BARRED**2)
+        rows, module = batch.inputs[:fresh], objective.module
+        barred = hidden(adapter.bases, reads, module, rows, wrong, below=BARRED**2)
         return barred if bool(barred.any()) else None
 
     def observe(self, trace: Trace) -> None:
@@ -140,7 +141,7 @@ class Protection:
         self._retention.note(seen.sizes)
         self._stills += seen.kappa < STILL
         if self._pending is not None:
-            seen.adapter.commit(self._pending.bases)
+            self._turn(seen.adapter, self._pending.bases)
             self._revisions += 1
             for site, lost in self._pending.released.items():
                 self._released[site] = self._released.get(site, 0.0) + lost
@@ -148,7 +149,7 @@ class Protection:
         if seen.batch.fresh:
             if seen.kappa >= STILL or self._pending is not None:
                 self._aim(seen)
-            self._note(seen, trace.step)
+            self._note(seen, trace)
         self._seen = self._pending = None
 
     def _aim(self, seen: Seen) -> None:
@@ -158,46 +159,33 @@ class Protection:
             sites = seen.reads.inputs
             seen.adapter.aim({site: units(seen.reads.rows(site, fresh, seen.kept)) for site in sites})
 
-    def _note(self, seen: Seen, step: int) -> None:
-        """Keep some inputs of the fresh rows, in place of what the last update read of the same ones."""
-        fresh = slice(0, seen.batch.fresh)
-        rows = seen.batch.inputs[fresh]
-        if self._rows is None or not torch.equal(rows, self._rows):
-            self._settle()
-        self._rows = rows.detach().clone()
-        picks: Tensor | None = None
-        for site in seen.reads.inputs:
-            found = seen.reads.rows(site, fresh, seen.kept)
-            if picks is None:
-                count = min(self._tokens, len(found))
-                drawn = choose(seen.objective.seed, "tokens", step, count, len(found))[0]
-                picks = torch.from_numpy(drawn).to(found.device)
-            self._last[site] = units(found[picks])
+    def _turn(self, adapter: Adapter, bases: Tree) -> None:
+        """Let bases take the places of those there are."""
+        self._sketching.turn(adapter.bases, bases)
+        adapter.commit(bases)
 
-    def _settle(self) -> None:
-        """Sketch what the last update of the rows before these read."""
-        for site, found in self._last.items():
-            if site not in self._sketches:
-                width = found.shape[1]
-                self._sketches[site] = FrequentDirections(size=min(self._most, width), width=width)
-            self._sketches[site].add(found)
-        self._last, self._rows = {}, None
+    def _note(self, seen: Seen, trace: Trace) -> None:
+        """Sketch some inputs of the fresh rows; by Gram-Schmidt, of those that are learned."""
+        fresh, objective = seen.batch.fresh, seen.objective
+        there = None if seen.kept is None else seen.kept[:fresh]
+        if self._sketching.kind == "gram_schmidt":
+            outputs, targets = trace.estimate.outputs[:fresh], seen.batch.targets[:fresh]
+            learned = objective.task.losses(outputs, targets)[:, None] < self._high
+            there = learned if there is None else there & learned
+        rows = seen.batch.inputs[:fresh]
+        self._sketching.note(seen.adapter.bases, seen.reads, rows, there, objective.seed, trace.step)
 
     def consolidate(self, view: View) -> None:
         """Protect what this context's rows give each site, and begin new blocks."""
         adapter = adapted(view.objective)
-        self._settle()
         read = {} if view.context is None else inputs(adapter, view.objective, view.context)
-        if not read and not self._sketches:
+        seen, bases = self._sketching.take(adapter.bases), adapter.bases
+        if not read and not seen:
             return
-        bases = adapter.bases
         for site, held in bases.items():
-            rows = [read[site]] if site in read else []
-            if site in self._sketches:
-                rows.append(self._sketches[site].rows())
-            bases[site] = self._cover(site, held, torch.cat(rows), self._most) if rows else held
+            if rows := [some[site] for some in (read, seen) if site in some]:
+                bases[site] = self._cover(site, held, torch.cat(rows), self._most)
         adapter.commit(bases)
-        self._sketches = {}
 
     def hold(self, objective: Objective, rows: Batch) -> None:
         """Protect what general anchors give each site, before anything is learned."""
@@ -227,19 +215,12 @@ class Protection:
 
     def state(self) -> State:
         """The sketches of the present context, and what is told."""
-        sketches = {site: sketch.state() for site, sketch in self._sketches.items()}
         counts = {"kappa": self._retention.kappa, "stills": self._stills, "revisions": self._revisions}
-        return {"sketches": sketches, "last": dict(self._last), "rows": self._rows, **counts, **self.told()}
+        return {"sketching": self._sketching.state(), **counts, **self.told()}
 
     def load_state(self, state: State) -> None:
         """Take saved ones."""
-        self._sketches = {}
-        for site, saved in state["sketches"].items():
-            size, width = saved["buffer"].shape
-            self._sketches[site] = FrequentDirections(size=size // 2, width=width)
-            self._sketches[site].load_state(saved)
-        self._last = {site: found.detach().clone() for site, found in state["last"].items()}
-        self._rows = None if state["rows"] is None else state["rows"].detach().clone()
+        self._sketching.load_state(state["sketching"])
         self._captured, self._released = dict(state["captured"]), dict(state["released"])
         self._retention.kappa, self._retention.sites = float(state["kappa"]), dict(state["kappas"])
         self._stills, self._revisions = int(state["stills"]), int(state["revisions"])
@@ -254,17 +235,6 @@ def adapted(objective: Objective) -> Adapter:
             "the model's adapter is not made of blocks: the recipe says how many ranks it may have"
         )
     return objective.adapter
-
-
-def units(rows: Tensor) -> Tensor:
-    """Rows (n, d) of length 1 in float32; those without a direction, or not finite, are left out.
-
-    >>> units(torch.tensor([[3.0, 4.0], [0.0, 0.0]]))
-    tensor([[0.6000, 0.8000]])
-    """
-    rows = rows.detach().float()
-    lengths = rows.norm(dim=1)
-    return F.normalize(rows[(lengths > NOTHING) & lengths.isfinite()], dim=1)
 
 
 def inputs(adapter: Adapter, objective: Objective, batch: Batch) -> Tree:

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 
 from tenuto import subspace
-from tenuto.methods.shared.revision import NOTHING
 from tenuto.protocols.adapters import Reads
 from tenuto.trees import Tree
 
 HALF_LIFE = 100
 """Updates after which a kappa counts half in its running mean."""
+CLEAR = 1e-2
+"""The square of kappa from which the difference of energies tells it, to 0.01 % in float32."""
 Sizes = dict[str, tuple[float, float]]
 """By site |G (I - M M^T)| and |G|."""
 
@@ -46,16 +46,27 @@ class Retention:
 
 
 def sizes(bases: Tree, reads: Reads, rows: slice) -> Sizes:
-    """What these rows' gradient measures at each site that they were read at; empty without any basis."""
+    """What these rows' gradient measures at each site that is looked at; empty without any basis or gradient.
+
+    Sites are looked at from the largest gradient on, until what these leave is more than `CLEAR` of all of
+    |G|^2: kappa is then told by theirs. Where it is not, all are looked at, and exactly.
+    """
     if not any(basis.shape[1] for basis in bases.values()):
         return {}
-    found = {}
-    for site in reads.inputs:
-        gradient, basis = reads.gradient(site, rows), bases[site]
-        outside = subspace.remove(subspace.remove(gradient, basis), basis)
-        found[site] = torch.stack([outside.norm(), gradient.norm()])
-    told: list[tuple[float, float]] = torch.stack(list(found.values())).tolist()
-    return {site: (left, whole) for site, (left, whole) in zip(found, told, strict=True)}
+    found = {site: reads.gradient(site, rows) for site in reads.inputs}
+    energies = {site: float(one.double().square().sum()) for site, one in found.items()}
+    total, left, told = sum(energies.values()), 0.0, {}
+    for site in sorted(energies, key=lambda one: -energies[one]) if total else ():
+        outside = max(energies[site] - float((found[site] @ bases[site]).double().square().sum()), 0.0)
+        left, told[site] = left + outside, (outside**0.5, energies[site] ** 0.5)
+        if left > CLEAR * total:
+            return told
+    return {site: (_outside(found[site], bases[site]), told[site][1]) for site in told}
+
+
+def _outside(gradient: Tensor, basis: Tensor) -> float:
+    """|G (I - M M^T)|, exactly: where little is left the difference of two energies is rounding."""
+    return float(subspace.remove(subspace.remove(gradient, basis), basis).double().norm())
 
 
 def share(sizes: Mapping[str, tuple[float, float]]) -> float:
@@ -66,17 +77,3 @@ def share(sizes: Mapping[str, tuple[float, float]]) -> float:
     """
     left, whole = (sum(pair[side] ** 2 for pair in sizes.values()) ** 0.5 for side in (0, 1))
     return left / whole if whole else 1.0
-
-
-def unprotected(bases: Tree, reads: Reads, kept: Tensor | None) -> Tensor:
-    """1 - |M^T x|^2 / |x|^2, the mean (n,) over each row's tokens and all sites that read anything of it."""
-    shares, counts = [], []
-    for site, inputs in reads.inputs.items():
-        rows = inputs.float().flatten(1, -2) if inputs.dim() > 2 else inputs.float()[:, None]
-        inside, whole = (rows @ bases[site]).square().sum(-1), rows.square().sum(-1)
-        left = 1 - inside / whole.clamp(min=NOTHING)
-        there = (whole > NOTHING).to(left) if kept is None else kept * (whole > NOTHING).to(left)
-        shares.append((left * there).sum(1) / there.sum(1).clamp(min=1))
-        counts.append(there.any(1))
-    read = torch.stack(counts).sum(0).clamp(min=1)
-    return torch.stack(shares).sum(0) / read

@@ -19,12 +19,10 @@ from torch import Tensor, nn
 from tenuto import subspace
 from tenuto.modes import evaluating
 from tenuto.protocols import Objective, Task
-from tenuto.protocols.adapters import Adapter, Reads
+from tenuto.protocols.adapters import Adapter
 from tenuto.trees import Tree
 from tenuto.types import Batch
 
-NOTHING = 1e-12
-"""The square of a length below which an input has no direction."""
 SHARE = 0.99
 """Of the gradient's energy in the span of a basis, and not needed by neighbours, that is released."""
 
@@ -75,25 +73,6 @@ def losses(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
     wanted = targets[:, : outputs.shape[1]]
     chances = outputs.float().log_softmax(-1).gather(2, wanted.clamp(min=0)[:, :, None])[:, :, 0]
     return -chances * (wanted >= 0)
-
-
-def hidden(bases: Tree, reads: Reads, module: nn.Module, rows: Tensor) -> Tensor:
-    """The largest share (n, l), at any site and token before it, of an input that an answer sees unprotected.
-
-    It bounds the square of the answer's own kappa: where it vanishes, so does the answer's gradient.
-    """
-    most: Tensor | None = None
-    for site, inputs in reads.inputs.items():
-        some = inputs[: len(rows)].float()
-        inside, whole = (some @ bases[site]).square().sum(-1), some.square().sum(-1)
-        share = torch.where(whole > NOTHING, 1 - inside / whole.clamp(min=NOTHING), 0.0)
-        most = share if most is None else torch.maximum(most, share)
-    if most is None:
-        return rows.new_zeros(len(rows), 1)
-    places = getattr(module, "places", None)
-    if places is None:
-        return most.reshape(len(rows), -1).amax(1, keepdim=True)
-    return most.cummax(1).values.gather(1, places(rows))
 
 
 def present(module: nn.Module, inputs: Tensor) -> Tensor | None:

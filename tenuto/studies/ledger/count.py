@@ -14,8 +14,10 @@ from torch import Tensor, nn
 
 from tenuto.adapters.blocks import Blocks
 from tenuto.adapters.layers import Down
+from tenuto.adapters.reads import ROWS
 from tenuto.errors import ConfigError
 from tenuto.likelihood import TOGETHER, log_likelihood
+from tenuto.methods.shared import sketching
 from tenuto.studies.ledger.kept import Kept, storage
 from tenuto.studies.ledger.plan import Ledger, Plan, Term
 from tenuto.studies.ledger.shape import bare, own
@@ -52,7 +54,8 @@ def _learned(blocks: Blocks, plan: Plan) -> tuple[Term, ...]:
     adapters, frozen = (SINGLE * rank * _sides(blocks) * plan.active for rank in (plan.rank, plan.frozen))
     each = [SINGLE * width * columns for width, columns in _sites(blocks)]
     bases = max(each) if plan.streamed else plan.active * sum(each)
-    waiting = plan.active * sum(SINGLE * width * plan.sketched for width, _ in _sites(blocks))
+    inputs = min(plan.sketched, plan.rows * plan.tokens) + sketching.TOGETHER
+    waiting = plan.active * sum(SINGLE * width * inputs for width, _ in _sites(blocks))
     return (
         Term(name="adapters, float32 masters", bytes=adapters),
         Term(name="frozen blocks", bytes=frozen),
@@ -61,7 +64,7 @@ def _learned(blocks: Blocks, plan: Plan) -> tuple[Term, ...]:
         Term(name="gradients", bytes=adapters),
         Term(name="proposed update", bytes=adapters),
         Term(name="bases, one at a time" if plan.streamed else "bases", bytes=bases),
-        Term(name="inputs that wait for the sketches", bytes=waiting),
+        Term(name="inputs that wait for the sketches, at most", bytes=waiting),
     )
 
 
@@ -89,7 +92,7 @@ def _passed(
     chunk = SINGLE * min(TOGETHER, plan.rows * plan.answered) * kept.vocabulary
     return (
         *passed,
-        Term(name="gradients of outputs held for the method", bytes=told),
+        Term(name="samples of gradients held for the method", bytes=told),
         Term(name="logits", bytes=wide),
         Term(name="their gradient", bytes=wide),
         Term(name="a chunk of them in float32", bytes=chunk),
@@ -101,7 +104,7 @@ def _resting(blocks: Blocks, plan: Plan) -> tuple[Term, ...]:
     length = plan.tokens if plan.length is None else plan.length
     row = 8 * length + 8 * max(length * plan.answered // plan.tokens, 1)
     sketch = plan.experts * sum(2 * SINGLE * width * columns for width, columns in _sites(blocks))
-    terms = [Term(name="sketches", bytes=sketch, place="host")]
+    terms = [Term(name="sketches, while bases are empty", bytes=sketch, place="host")]
     bases = SINGLE * sum(width * columns for width, columns in _sites(blocks))
     resting = plan.experts if plan.streamed else plan.experts - plan.active
     if plan.streamed:
@@ -143,8 +146,8 @@ def _ran(model: nn.Module, blocks: Blocks, plan: Plan) -> tuple[Kept, tuple[dict
         log_likelihood(logits, chosen, None).sum()
     kept.note(logits)
     held = {storage(one): one.untyped_storage().nbytes() for one in inputs}
-    outputs = sum(up.free.shape[0] for _, up in blocks.layers.values())
-    return kept, (held, SINGLE * plan.rows * plan.tokens * outputs * plan.active)
+    widths = sum(down.free.shape[1] for down, _ in blocks.layers.values())
+    return kept, (held, SINGLE * plan.rows * ROWS * widths * plan.active)
 
 
 class _Entered:

@@ -180,12 +180,14 @@ def _protected(learner: Learner) -> dict[str, int]:
     adapter: Any = learner.body.adapter
     if adapter is None or learner.recipe.protection is None:
         return {}
-    held: Any = learner.recipe.protection.state()
+    held: Any = learner.recipe.protection.state()["sketching"]
     bases = {storage(one): one.nbytes for one in adapter.bases.values()}
     return {
         "frozen blocks": sum(one.frozen.nbytes for pair in adapter.layers.values() for one in pair),
         "bases": sum(bases.values()),
-        "inputs that wait for the sketches": sum(one.nbytes for one in held["last"].values()),
+        "inputs that wait for the sketches": sum(
+            one.nbytes for part in ("last", "waiting") for one in held[part].values()
+        ),
         "sketches": sum(one["buffer"].nbytes for one in held["sketches"].values()),
     }
 

@@ -79,6 +79,16 @@ def test_without_a_basis_a_block_is_plain_lora() -> None:
     assert all(torch.equal(a, b) for a, b in zip(mine, theirs, strict=True))
 
 
+def test_the_gradient_of_a_block_is_that_of_its_rows_outside_the_basis() -> None:
+    draws = torch.Generator().manual_seed(0)
+    down = Down(nn.Parameter(torch.randn(3, 9, generator=draws)))
+    down.basis = torch.linalg.qr(torch.randn(9, 4, generator=draws))[0]
+    told = torch.randn(3, 9, generator=draws)
+    (down.weight * told).sum().backward()
+    torch.testing.assert_close(down.free.grad, told - told @ down.basis @ down.basis.T)
+    assert (down.weight @ down.basis).abs().max() < 1e-6
+
+
 def test_sites_are_shared_by_those_that_read_the_same() -> None:
     _, blocks = made(targets=EVERYTHING)
     first = {

@@ -162,6 +162,21 @@ def test_a_basis_never_has_more_columns_than_it_may() -> None:
     assert all(0.5 < share < 1 for share in captured)
 
 
+def test_gram_schmidt_protects_what_is_learned_alone() -> None:
+    """Fed by updates alone: a row still wrong gives no direction, a learned one does; resumed alike."""
+    known, options = language.rows()[0], {"sketch": "gram_schmidt", "novelty": 0.3, "rows": 0}
+    one, other = learner(**options), learner(**options)
+    teach(one, known, 2).consolidate()
+    assert loss(one, known) > 0.5
+    assert not any(basis.shape[1] for basis in one.body.adapter.bases.values())
+    other.load_state(teach(one, known, 25).save_state())
+    for same in (one, other):
+        same.consolidate()
+    mine, theirs = (same.body.adapter.bases for same in (one, other))
+    assert all(0 < basis.shape[1] <= 16 for basis in mine.values())
+    assert all(torch.equal(basis, theirs[site]) for site, basis in mine.items())
+
+
 def test_what_is_protected_is_replayed_less() -> None:
     one = Learner(language.model(), CONFIG, method="ogp_lora", options={"ratio": 0.5, "threshold": 1.0})
     known, new, other = language.rows()

@@ -27,6 +27,7 @@ from tenuto import subspace
 from tenuto.errors import StateError
 from tenuto.methods.shared.estimators import plain
 from tenuto.methods.shared.revision import NOTHING, Revision, hidden, losses, present, revised
+from tenuto.methods.shared.saturation import Saturation, captured
 from tenuto.modes import evaluating
 from tenuto.protocols import Objective, Oracle, View
 from tenuto.protocols.adapters import Adapter, Reads
@@ -55,6 +56,7 @@ class Seen:
     kept: Tensor | None
     kappa: float
     barred: Tensor | None
+    captured: dict[str, float] | None
 
 
 class Protection:
@@ -91,6 +93,7 @@ class Protection:
         self._stills = 0
         self._released: dict[str, float] = {}
         self._revisions = 0
+        self._saturation = Saturation()
         self._seen: Seen | None = None
         self._pending: Revision | None = None
 
@@ -100,12 +103,14 @@ class Protection:
         with adapter.reading() as reads:
             found = plain(objective, params, batch)
         kept, fresh = present(objective.module, batch.inputs), batch.fresh
-        kappa, barred = 1.0, None
-        if fresh:
-            kappa = retained(adapter.bases, reads, slice(0, fresh))
-            if self._revise and kappa < 1.0:
-                barred = self._barred(objective, adapter, reads, batch, found.outputs)
-        self._seen = Seen(objective, params, adapter, reads, batch, kept, kappa, barred)
+        kappa, barred, full = 1.0, None, None
+        if fresh and (kappa := retained(adapter.bases, reads, slice(0, fresh))) < 1.0:
+            wrong = losses(objective.task, found.outputs[:fresh], batch.targets[:fresh]) > self._high
+            if bool(wrong.any()):
+                barred = self._barred(wrong, objective, adapter, reads, batch) if self._revise else None
+                spent = self._saturation.spent
+                full = captured(adapter.bases, reads, slice(0, fresh), kept) if spent else {}
+        self._seen = Seen(objective, params, adapter, reads, batch, kept, kappa, barred, full)
         self._pending = None
         left = unprotected(adapter.bases, reads, kept) if batch.replayed else None
         return Estimate(found.loss, found.outputs, found.grads, unprotected=left)
@@ -122,14 +127,10 @@ class Protection:
         return update
 
     def _barred(
-        self, objective: Objective, adapter: Adapter, reads: Reads, batch: Batch, outputs: Tensor
+        self, wrong: Tensor, objective: Objective, adapter: Adapter, reads: Reads, batch: Batch
     ) -> Tensor | None:
-        """Which answers (n, l) of the fresh rows are wrong and cannot be learned; None where none is."""
-        fresh = batch.fresh
-        wrong = losses(objective.task, outputs[:fresh], batch.targets[:fresh]) > self._high
-        if not bool(wrong.any()):
-            return None
-        seen = hidden(adapter.bases, reads, objective.module, batch.inputs[:fresh])
+        """Which of the wrong answers (n, l) of the fresh rows cannot be learned; None where all can."""
+        seen = hidden(adapter.bases, reads, objective.module, batch.inputs[: batch.fresh])
         barred = wrong[:, : seen.shape[1]] & (seen < BARRED**2)
         return barred if bool(barred.any()) else None
 
@@ -140,10 +141,15 @@ class Protection:
         self._kappa = weight * self._kappa + (1 - weight) * seen.kappa
         self._stills += seen.kappa < STILL
         if self._pending is not None:
+            self._saturation.turn(seen.adapter.bases, self._pending.bases)
             seen.adapter.commit(self._pending.bases)
             self._revisions += 1
             for site, share in self._pending.released.items():
                 self._released[site] = self._released.get(site, 0.0) + share
+        elif seen.captured is not None and (
+            pruned := self._saturation.prune(seen.kappa, seen.adapter.bases, seen.captured)
+        ):
+            seen.adapter.commit(pruned)
         if seen.batch.fresh:
             if seen.kappa >= STILL or self._pending is not None:
                 self._aim(seen)
@@ -209,6 +215,7 @@ class Protection:
     def _cover(self, site: str, held: Tensor, rows: Tensor, most: int) -> Tensor:
         basis = subspace.cover(held, rows, threshold=self._threshold, most=most)
         self._captured[site] = subspace.captured(rows, basis)
+        self._saturation.follow(site, held, basis, rows)
         return basis
 
     def _taken(self) -> Seen:
@@ -217,14 +224,18 @@ class Protection:
         return self._seen
 
     def told(self) -> dict[str, dict[str, float]]:
-        """By site: the energy captured when the last context ended, and that released by revisions."""
-        return {"captured": dict(self._captured), "released": dict(self._released)}
+        """By site: the energy captured when the last context ended, the share of directions that revisions
+        released, and that of energy that saturation did: the budget of forgetting that is spent."""
+        told = {"captured": self._captured, "released": self._released, "budget": self._saturation.budget}
+        return {name: dict(shares) for name, shares in told.items()}
 
     def state(self) -> State:
         """The sketches of the present context, and what is told."""
         sketches = {site: sketch.state() for site, sketch in self._sketches.items()}
         counts = {"kappa": self._kappa, "stills": self._stills, "revisions": self._revisions}
-        return {"sketches": sketches, "last": dict(self._last), "rows": self._rows, **counts, **self.told()}
+        saved = {"last": dict(self._last), "rows": self._rows, "saturation": self._saturation.state()}
+        shares = {"captured": dict(self._captured), "released": dict(self._released)}
+        return {"sketches": sketches, **saved, **counts, **shares}
 
     def load_state(self, state: State) -> None:
         """Take saved ones."""
@@ -238,6 +249,7 @@ class Protection:
         self._captured, self._released = dict(state["captured"]), dict(state["released"])
         self._kappa, self._stills = float(state["kappa"]), int(state["stills"])
         self._revisions = int(state["revisions"])
+        self._saturation.load_state(state["saturation"])
         self._seen = self._pending = None
 
 

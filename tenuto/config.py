@@ -102,7 +102,13 @@ class OnlineLearnerConfig(_Settings):
     accumulate: int = _setting(
         1, "steps whose mean gradient makes one move", low=1, high=65536, usual=(1, 32), unit="steps"
     )
-    memory_size: int = _setting(500, "rows the replay buffer holds", low=1, usual=(200, 5000), unit="rows")
+    memory_size: int | None = _setting(
+        None,
+        "rows the replay buffer holds; None: the method's own, 500 for most",
+        low=1,
+        usual=(200, 5000),
+        unit="rows",
+    )
     memory_bytes: int | None = _setting(
         None,
         "bytes it holds at most, what lies beside rows included; None: no such bound",

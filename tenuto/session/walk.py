@@ -11,6 +11,7 @@ from typing import Any
 
 from tenuto.assembled import CHANGEABLE
 from tenuto.config import SessionConfig
+from tenuto.consolidation import crosses
 from tenuto.errors import ConfigError, StoreError
 from tenuto.protocols import Scheduler
 from tenuto.reports import DriftReport
@@ -78,16 +79,21 @@ class Walk:
         self.fold.agenda.listen()
         self._look()
         self._whole = False
+        updates = self.fold.learner.steps
         while (done := self.fold.advance(until)) is not None:
+            before, updates = updates, self.fold.learner.steps
             if isinstance(done, Return):
                 self._return(done.place)
+                updates = self.fold.learner.steps
                 continue
             if self.fold.verdict.ruling is Ruling.ROLLBACK:
                 self._roll_back(done, self.fold.verdict)
             self._made.append(done)
             self.found(self.fold.drifts)
             self._whole = True
-            if done.k % self._settings.snapshot_every == 0:
+            if done.k % self._settings.snapshot_every == 0 or crosses(
+                self.fold.learner.recipe.checkpoint, before, updates - before
+            ):
                 self.commit(snapshot=True)
             elif len(self._made) >= self._settings.commit_every:
                 self.commit()

@@ -213,6 +213,11 @@ class SessionConfig(_Settings):
     keep_steps: int = _setting(1_000_000, "newest step rows kept", low=1000, unit="steps")
     ingest_rows: int = _setting(1024, "rows acknowledged per durable commit", low=1, high=65536)
     strict: bool = _setting(False, "stop at the first bad row rather than set it aside")
+    freeze: str = _setting(
+        "wait",
+        "a learner that an audit froze waits for a person, or goes back to the last good audit and learns on",
+        choices=("wait", "return"),
+    )
     contradictions: str = _setting(
         "review",
         "a correction in language that contradicts an approved one goes to",

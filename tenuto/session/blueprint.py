@@ -179,7 +179,7 @@ def plain(config: OnlineLearnerConfig | SessionConfig | Mapping[str, Any] | None
     """The settings given, as plain data.
 
     >>> plain(None), plain({"batch_size": 4}), len(plain(SessionConfig()))
-    ({}, {'batch_size': 4}, 9)
+    ({}, {'batch_size': 4}, 10)
     """
     if config is None or isinstance(config, Mapping):
         return config or {}

@@ -15,7 +15,7 @@ from tenuto.consolidation import crosses
 from tenuto.errors import ConfigError, StoreError
 from tenuto.protocols import Scheduler
 from tenuto.reports import DriftReport
-from tenuto.session import recovery
+from tenuto.session import oversight, recovery
 from tenuto.session.fold import Fold, environment
 from tenuto.session.oversight import Audits
 from tenuto.session.rests import News
@@ -117,9 +117,12 @@ class Walk:
         self.order("audit", audits.answers(self.fold.learner))
 
     def _look(self, step: Step | None = None) -> None:
-        """Order the audit that is due; keep the state that passed one."""
+        """Order the audit that is due; keep the state that passed one, go back to it from one that failed."""
         if step is not None and step.verdict == "audit":
             self.snapshot(None)
+        if self.fold.frozen and self._settings.freeze == "return" and not self.fold.agenda.returning:
+            seq, done = oversight.place(self.home, None, frozen=True)
+            self.order("reset", {"seq": seq, "done": done})
         if self.audits is not None and not self.fold.frozen and self.audits.due(self.home, self.fold.k):
             self.audit(self.audits)
 

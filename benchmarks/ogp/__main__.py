@@ -1,6 +1,6 @@
 """OGP-LoRA-Stream measured: what is protected, what gets through, what others let through, what it costs.
 
-    python -m benchmarks.ogp [--what retention correction text] [--seeds 0 1 2] [--out out/ogp]
+    python -m benchmarks.ogp [--what retention correction text mixed] [--seeds 0 1 2] [--out out/ogp]
 
 On the 260,032-parameter Llama of the shared data, and on SmolLM2-135M. Each long run is written when it is
 done, and an interrupted command goes on from there; what can be drawn is drawn beside.
@@ -15,12 +15,13 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import settle
-from benchmarks.ogp import correction, retention, text
+from benchmarks.ogp import correction, mixed, retention, text
 
 WHAT: dict[str, Callable[[Sequence[int], Path], None]] = {
     "retention": retention.show,
     "correction": correction.show,
     "text": text.show,
+    "mixed": mixed.show,
 }
 
 

@@ -140,16 +140,16 @@ class Protection:
         weight = 2 ** (-1 / HALF_LIFE)
         self._kappa = weight * self._kappa + (1 - weight) * seen.kappa
         self._stills += seen.kappa < STILL
-        if self._pending is not None:
+        if seen.captured is not None and (
+            pruned := self._saturation.prune(seen.kappa, seen.adapter.bases, seen.captured)
+        ):
+            seen.adapter.commit(pruned)
+        elif self._pending is not None:
             self._saturation.turn(seen.adapter.bases, self._pending.bases)
             seen.adapter.commit(self._pending.bases)
             self._revisions += 1
             for site, share in self._pending.released.items():
                 self._released[site] = self._released.get(site, 0.0) + share
-        elif seen.captured is not None and (
-            pruned := self._saturation.prune(seen.kappa, seen.adapter.bases, seen.captured)
-        ):
-            seen.adapter.commit(pruned)
         if seen.batch.fresh:
             if seen.kappa >= STILL or self._pending is not None:
                 self._aim(seen)

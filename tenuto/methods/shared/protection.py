@@ -26,6 +26,7 @@ from torch.nn import functional as F
 from tenuto import subspace
 from tenuto.errors import StateError
 from tenuto.methods.shared.estimators import plain
+from tenuto.methods.shared.kappa import retained, unprotected
 from tenuto.methods.shared.revision import NOTHING, Revision, hidden, losses, present, revised
 from tenuto.methods.shared.saturation import Saturation, captured
 from tenuto.modes import evaluating
@@ -284,28 +285,3 @@ def inputs(adapter: Adapter, objective: Objective, batch: Batch) -> Tree:
             for site in reads.inputs:
                 found.setdefault(site, []).append(units(reads.rows(site, slice(None), kept)))
     return {site: torch.cat(rows) for site, rows in found.items()}
-
-
-def retained(bases: Tree, reads: Reads, rows: slice) -> float:
-    """kappa: the share |G (I - M M^T)| / |G| of these rows' gradient that the bases leave; 1 without any."""
-    if not any(basis.shape[1] for basis in bases.values()):
-        return 1.0
-    sizes = []
-    for site, basis in bases.items():
-        found = reads.gradient(site, rows)
-        outside = subspace.remove(subspace.remove(found, basis), basis)
-        sizes.append(torch.stack([outside.norm(), found.norm()]))
-    left, whole = torch.stack(sizes).double().norm(dim=0).tolist()
-    return float(left / whole) if whole else 1.0
-
-
-def unprotected(bases: Tree, reads: Reads, kept: Tensor | None) -> Tensor:
-    """1 - |M^T x|^2 / |x|^2, the mean (n,) over each row's tokens and all sites."""
-    shares = []
-    for site, inputs in reads.inputs.items():
-        rows = inputs.float().flatten(1, -2) if inputs.dim() > 2 else inputs.float()[:, None]
-        inside = (rows @ bases[site]).square().sum(-1)
-        share = 1 - inside / rows.square().sum(-1).clamp(min=NOTHING)
-        there = torch.ones_like(share) if kept is None else kept.to(share)
-        shares.append((share * there).sum(1) / there.sum(1).clamp(min=1))
-    return torch.stack(shares).mean(0)

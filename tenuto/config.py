@@ -102,7 +102,13 @@ class OnlineLearnerConfig(_Settings):
     accumulate: int = _setting(
         1, "steps whose mean gradient makes one move", low=1, high=65536, usual=(1, 32), unit="steps"
     )
-    memory_size: int = _setting(500, "rows the replay buffer holds", low=1, usual=(200, 5000), unit="rows")
+    memory_size: int | None = _setting(
+        None,
+        "rows the replay buffer holds; None: the method's own, 500 for most",
+        low=1,
+        usual=(200, 5000),
+        unit="rows",
+    )
     memory_bytes: int | None = _setting(
         None,
         "bytes it holds at most, what lies beside rows included; None: no such bound",
@@ -207,6 +213,11 @@ class SessionConfig(_Settings):
     keep_steps: int = _setting(1_000_000, "newest step rows kept", low=1000, unit="steps")
     ingest_rows: int = _setting(1024, "rows acknowledged per durable commit", low=1, high=65536)
     strict: bool = _setting(False, "stop at the first bad row rather than set it aside")
+    freeze: str = _setting(
+        "wait",
+        "a learner that an audit froze waits for a person, or goes back to the last good audit and learns on",
+        choices=("wait", "return"),
+    )
     contradictions: str = _setting(
         "review",
         "a correction in language that contradicts an approved one goes to",

@@ -89,7 +89,7 @@ class Learner(Assembled):
         last, passes = trace, self.watch.passes(self.config.passes)
         while passes > 1 and not self._knows(last, len(fresh)):
             try:
-                again, passes = self._step(self._recall(fresh)), passes - 1
+                again, passes = self._step(self._recall(fresh, again=True)), passes - 1
             except (OutOfMemory, torch.OutOfMemoryError):
                 break
             guilty += again.verdict.principals
@@ -149,13 +149,18 @@ class Learner(Assembled):
         seed, fixed = self.config.seed, self.config.head == "fixed"
         return admit(rows, self.body, self.task, self.optimizer, undo, seed=seed, fixed=fixed, kept=kept)
 
-    def _recall(self, fresh: Batch) -> Batch:
-        """The fresh rows, and behind them what the method recalls, as the model reads them."""
+    def _recall(self, fresh: Batch, *, again: bool = False) -> Batch:
+        """The fresh rows, and behind them what the method recalls, as the model reads them.
+
+        Args:
+            again: was there an update of these rows before?
+        """
         counters, joined = self.counters, fresh
         if self.memory is not None:
             ratio = self.watch.replay_ratio(self.config.replay_ratio)
             seed, past, step = self.config.seed, counters.examples, counters.steps
-            joined = join(fresh, self.memory, self.recipe, ratio=ratio, examples=past, step=step, seed=seed)
+            keyed = {"examples": past, "step": step, "seed": seed}
+            joined = join(fresh, self.memory, self.recipe, ratio=ratio, again=again, **keyed)
         inputs = self.body.read(joined.inputs)
         return Batch(inputs, joined.targets, joined.weights, None, joined.draws, fresh.principals)
 

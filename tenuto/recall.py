@@ -31,7 +31,7 @@ def remember(recipe: Recipe, config: OnlineLearnerConfig) -> ReplayBuffer | None
         return None
     if config.memory_bytes is not None and config.memory_compress is not None:
         raise ConfigError("memory_bytes counts whole inputs: with memory_compress bound it by memory_size")
-    capacity = config.memory_size if recipe.bounded else None
+    capacity = (config.memory_size or recipe.capacity) if recipe.bounded else None
     make = ReplayBuffer if config.memory_keep is None else partial(RuledBuffer, keep=config.memory_keep)
     memory = make(
         capacity=capacity,
@@ -40,6 +40,7 @@ def remember(recipe: Recipe, config: OnlineLearnerConfig) -> ReplayBuffer | None
         seed=config.seed,
         bytes=config.memory_bytes,
         compress=config.memory_compress,
+        tokens=config.task == "language",
         marks=config.sleep_updates > 0,
     )
     if {"entropy", "dropout entropy"} & memory.needs and config.task != "classification":
@@ -58,6 +59,7 @@ def join(
     examples: int,
     step: int,
     seed: int = 0,
+    again: bool = False,
 ) -> Batch:
     """The fresh rows, and behind them each draw the method makes from memory, and its anchors.
 
@@ -65,12 +67,16 @@ def join(
         ratio: replayed / all rows of a draw that names none of its own.
         examples: rows learned before these.
         step, seed: the number of the update, and the learner's seed, which key the draws.
+        again: was there an update of these rows before?
     """
     n = top = fresh.inputs.shape[0]
     inputs, targets, weights = [fresh.inputs], [fresh.targets], [fresh.weights]
     draws: dict[str, Draw] = {}
     for replay in recipe.replay:
-        share = replay.rows or due(ratio if replay.ratio is None else replay.ratio, examples, n)
+        if replay.every is None:
+            share = replay.rows or due(ratio if replay.ratio is None else replay.ratio, examples, n)
+        else:
+            share = 0 if again else (examples + n) // replay.every - examples // replay.every
         recalled = memory.sample(share, step, replay.name)
         if recalled is None:
             continue

@@ -62,7 +62,7 @@ class Sleep:
     ) -> None:
         if config.sleep_updates and memory is None and not context.keeps:
             raise ConfigError(f"method {recipe.name!r} keeps no row to sleep on; leave sleep_updates at 0")
-        shared = tuple(dataclasses.replace(draw, ratio=None) for draw in recipe.replay)
+        shared = tuple(dataclasses.replace(draw, ratio=None, every=None) for draw in recipe.replay)
         self._recipe, self._config = dataclasses.replace(recipe, replay=shared), config
         self._memory, self._context, self._counters = memory, context, counters
 

@@ -1,6 +1,6 @@
 """OGP-LoRA-Stream measured: what is protected, what gets through, what others let through, what it costs.
 
-    python -m benchmarks.ogp [--what retention correction text streaming cost] [--seeds 0 1 2] [--out out/ogp]
+    python -m benchmarks.ogp [--what retention correction ...] [--seeds 0 1 2] [--out out/ogp]
 
 On the 260,032-parameter Llama of the shared data, and on SmolLM2-135M. Each long run is written when it is
 done, and an interrupted command goes on from there; what can be drawn is drawn beside.
@@ -15,7 +15,7 @@ from pathlib import Path
 import torch
 
 from benchmarks.common import settle
-from benchmarks.ogp import correction, cost, retention, streaming, text
+from benchmarks.ogp import correction, cost, mixed, retention, streaming, text
 
 WHAT: dict[str, Callable[[Sequence[int], Path], None]] = {
     "retention": retention.show,
@@ -23,6 +23,7 @@ WHAT: dict[str, Callable[[Sequence[int], Path], None]] = {
     "text": text.show,
     "streaming": streaming.show,
     "cost": cost.show,
+    "mixed": mixed.show,
 }
 
 

@@ -41,13 +41,14 @@ def _loaded() -> tuple[Any, Any]:
     return AutoModelForCausalLM.from_pretrained(folder), AutoTokenizer.from_pretrained(folder)
 
 
-def model(targets: tuple[str, ...], seed: int) -> LanguageModel:
-    """A fresh one with an adapter of rank 8."""
+def model(targets: tuple[str, ...], seed: int, layers: int | None = None) -> LanguageModel:
+    """A fresh one with an adapter of rank 8; `layers`: of its first so many blocks alone."""
     from transformers import AutoModelForCausalLM
 
     loaded = _loaded()[0]
     base = AutoModelForCausalLM.from_config(loaded.config)
     base.load_state_dict(loaded.state_dict())
+    base.model.layers = base.model.layers[:layers]
     return LanguageModel(adapt(base.eval().requires_grad_(False), targets=targets, seed=seed))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
 import click
@@ -78,10 +78,11 @@ def command(
         contexts=contexts,
         boundaries=boundaries,
         remembers=not no_memory,
-        memory=config.memory_size,
         rows=rows,
         cost=cost,
     )
+    if config.memory_size is not None:
+        profile = replace(profile, memory=config.memory_size)
     head = [] if stream is None else _head(context, stream)
     if head:
         profile = profile.seen(head)

@@ -2,7 +2,8 @@
 
 A row is judged where its label is known: at least 30 rows of it were seen, and of the last 20 or so most were
 right. It contradicts where the model gives another known class `confidence` or more, and agrees where its
-label is the answer; anything else is no evidence. Each sender has a score (Page 1954),
+label is the answer; anything else is no evidence. In language a question stands for a label
+(`guards.shared.questions`): what contradicts an answer that is known. Each sender has a score (Page 1954),
 
     s <- max(0, s + log(q1 / q0))    where a row contradicts        q1 = 0.6
     s <- max(0, s + log((1 - q1) / (1 - q0)))    where it agrees    q0 = twice the others' rate, 0.05 .. 0.4
@@ -20,6 +21,7 @@ measures what is found and what is refused wrongly.
 What it cannot see: poison before the classes are known, rows without a sender, a conspiracy of more than
 half, a trigger that the model already obeys, and a minority that alone sends a new domain which the model
 answers confidently and wrongly. A second pass over the same rows counts them twice: use it with `passes=1`.
+Corrections contradict too: those that a session takes as approved name no sender, and nobody is judged.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ from typing import Annotated
 from torch import Tensor
 
 from tenuto.config import Limits
+from tenuto.guards.shared.questions import Questions
 from tenuto.guards.shared.residuals import labelled
 from tenuto.types import KEEP, Ruling, State, Trace, Verdict
 
@@ -52,6 +55,7 @@ class Poisoning:
         self._convicted: set[str] = set()
         self._seen: list[int] = []
         self._right: list[float] = []
+        self._questions = Questions()
 
     @property
     def convicted(self) -> list[str]:
@@ -67,9 +71,21 @@ class Poisoning:
         """Evict what contradicts; keep where the rows name no sender."""
         batch, outputs = trace.batch, trace.estimate.outputs
         fresh = batch.fresh
+        if fresh and outputs.dim() == 3:
+            senders = batch.principals or [None] * fresh
+            return self.hear(batch.inputs[:fresh], outputs[:fresh], batch.targets[:fresh], senders)
         if not fresh or batch.principals is None or not labelled(outputs, batch.targets):
             return KEEP
         return self.inspect(outputs[:fresh], batch.targets[:fresh], batch.principals)
+
+    def hear(
+        self, rows: Tensor, outputs: Tensor, targets: Tensor, principals: Sequence[str | None]
+    ) -> Verdict:
+        """Judge coded rows (n, t) of language by outputs (n, l, v) before they are learned, and n senders."""
+        evidence = self._questions.evidence(rows, outputs, targets, self._confidence)
+        if (verdict := self._rule(evidence, principals)) is KEEP:
+            self._questions.learn(rows, outputs, targets)
+        return verdict
 
     def inspect(self, outputs: Tensor, targets: Tensor, principals: Sequence[str | None]) -> Verdict:
         """Judge rows by outputs (n, c) before they are learned, encoded targets (n,) and n senders.
@@ -78,7 +94,12 @@ class Poisoning:
         """
         sure, best = outputs.softmax(1).max(1)
         answers, labels = best.tolist(), targets.tolist()
-        evidence = self._evidence(sure.tolist(), answers, labels)
+        verdict = self._rule(self._evidence(sure.tolist(), answers, labels), principals)
+        if verdict is KEEP:
+            self._learn(answers, labels, outputs.shape[1])
+        return verdict
+
+    def _rule(self, evidence: list[int], principals: Sequence[str | None]) -> Verdict:
         named = {p for p in principals if p is not None}
         rates = {p: self._honest(p) for p in named}
         before = {p: list(self._senders.get(p, [0.0, 0.0, 0.0])) for p in named}
@@ -94,12 +115,11 @@ class Poisoning:
         counted = out or range(len(principals))
         self._count(counted, evidence, principals, rates)
         if not out:
-            self._learn(answers, labels, outputs.shape[1])
             return KEEP
         guilty = sorted({p for p in named if scores[p] >= self._convict} - self._convicted)
         self._convicted.update(guilty)
         watched = ", ".join(sorted({str(principals[row]) for row in out}))
-        reason = f"{len(out)} of {len(labels)} rows contradict what is known; they are from {watched}"
+        reason = f"{len(out)} of {len(evidence)} rows contradict what is known; they are from {watched}"
         return Verdict(Ruling.EVICT, reason, rows=tuple(out), principals=tuple(guilty))
 
     def _evidence(self, chances: list[float], answers: list[int], labels: list[int]) -> list[int]:
@@ -158,6 +178,7 @@ class Poisoning:
             "convicted": self.convicted,
             "seen": list(self._seen),
             "right": list(self._right),
+            **({"questions": questions} if (questions := self._questions.state()) else {}),
         }
 
     def load_state(self, state: State) -> None:
@@ -165,6 +186,7 @@ class Poisoning:
         senders = {str(name): [float(x) for x in record] for name, record in state["senders"].items()}
         convicted = {str(name) for name in state["convicted"]}
         self._seen, self._right = list(map(int, state["seen"])), list(map(float, state["right"]))
+        self._questions.load_state(state.get("questions", {}))
         self._senders, self._convicted = senders, convicted
 
 

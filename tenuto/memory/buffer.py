@@ -17,6 +17,7 @@ from tenuto.memory.compressed import Compressed
 from tenuto.memory.moves import Moves, compacted
 from tenuto.memory.powers import Refreshed, Sparing
 from tenuto.memory.table import Table
+from tenuto.memory.tokens import Tokens
 from tenuto.parts import find
 from tenuto.protocols import Incoming, InsertionPolicy, Left, Pool, SamplingPolicy
 from tenuto.randomness import permutation
@@ -38,6 +39,7 @@ class ReplayBuffer:
         marks: does each row say whether it is recent?
         bytes: held at most, payload and what lies beside it; None: as many as the rows take.
         compress: numbers kept of an input, see `Compressed`; None: all.
+        tokens: are rows made of tokens, see `Tokens`?
 
     >>> buffer = ReplayBuffer(capacity=2, insertion="reservoir", sampling="uniform", seed=0)
     >>> rows = {"inputs": torch.arange(8.0).view(8, 1), "targets": torch.zeros(8, dtype=torch.int64)}
@@ -57,11 +59,13 @@ class ReplayBuffer:
         marks: bool = False,
         bytes: int | None = None,
         compress: int | None = None,
+        tokens: bool = False,
     ) -> None:
         self.capacity = self._rows = capacity
         self.bytes = None if capacity is None else bytes
         self.policies = [insertion, sampling]
         self._seed, self._marks, self._compress = seed, marks, compress
+        self._whole = Tokens if tokens else Table
         self._begin()
         self.moves = Moves()
         self.needs = self.sampling.needs | self.insertion.needs
@@ -70,7 +74,7 @@ class ReplayBuffer:
     def _begin(self) -> None:
         insertion, sampling = self.policies
         fill, k = {"weights": 1.0}, self._compress
-        self.table = Table(self.capacity, fill) if k is None else Compressed(self.capacity, fill, k)
+        self.table = self._whole(self.capacity, fill) if k is None else Compressed(self.capacity, fill, k)
         self.beside = Beside(self.capacity)
         inserts = find("tenuto.memory.insertion", "insertion policy", insertion)
         samples = find("tenuto.memory.sampling", "sampling policy", sampling)
@@ -240,11 +244,7 @@ class ReplayBuffer:
         return len(surplus)
 
     def groups(self) -> dict[int, int]:
-        """How many rows of each group are remembered.
-
-        >>> ReplayBuffer(capacity=2).groups()
-        {}
-        """
+        """How many rows of each group are remembered."""
         return {group: len(slots) for group, slots in self.members().items()}
 
     def outside(self, group: int) -> Tensor:

@@ -27,7 +27,7 @@ class RuledBuffer(ReplayBuffer):
 
     Args:
         keep: the rules, as "principal:0.5+age:10000".
-        capacity, insertion, sampling, seed, marks, bytes, compress: as for a `ReplayBuffer`.
+        capacity, insertion, sampling, seed, marks, bytes, compress, tokens: as for a `ReplayBuffer`.
 
     Raises:
         ConfigError: a rule is unknown, or asks for a share of a memory without bound.
@@ -49,6 +49,7 @@ class RuledBuffer(ReplayBuffer):
         marks: bool = False,
         bytes: int | None = None,
         compress: int | None = None,
+        tokens: bool = False,
     ) -> None:
         super().__init__(
             capacity=capacity,
@@ -58,6 +59,7 @@ class RuledBuffer(ReplayBuffer):
             marks=marks,
             bytes=bytes,
             compress=compress,
+            tokens=tokens,
         )
         self._keeping = Keeping(keep)
         if capacity is None and self._keeping.shares:

@@ -19,6 +19,9 @@ from tenuto.methods.shared.recipe import Growth, Recipe, Replay
 from tenuto.methods.shared.terms import Anchored, Supervised
 from tenuto.sketches import KINDS
 
+CAPACITY = 4096
+"""Rows of the ring."""
+
 
 def recipe(
     threshold: Annotated[float, Limits(low=0.0, high=1.0, usual=(0.95, 1.0))] = 0.99,
@@ -27,7 +30,10 @@ def recipe(
     tokens: Annotated[int, Limits(low=1, high=1024, usual=(8, 32), unit="tokens")] = 16,
     rows: Annotated[int, Limits(low=0, high=65536, usual=(16, 256), unit="rows")] = 64,
     rank: Annotated[int, Limits(low=1, high=4096, usual=(16, 64))] = 64,
-    ratio: Annotated[float | None, Limits(low=0.0, high=0.95, usual=(0.05, 0.75))] = 1 / 17,
+    every: Annotated[int, Limits(low=1, high=65536, usual=(1, 64), unit="new rows")] = 16,
+    ratio: Annotated[float | None, Limits(low=0.0, high=0.95, usual=(0.05, 0.75))] = None,
+    checkpoint: Annotated[int, Limits(low=1, usual=(50, 2000), unit="updates")] = 100,
+    audit: Annotated[int, Limits(low=10, usual=(100, 5000), unit="updates")] = 500,
     weight: Annotated[float, Limits(low=0.0, usual=(0.0, 10.0), unit="nats per nat")] = 0.0,
     anchors: Annotated[int, Limits(low=1, high=1024, usual=(2, 16), unit="rows")] = 4,
     sketch: Annotated[str, Limits(choices=KINDS)] = "frequent_directions",
@@ -39,7 +45,8 @@ def recipe(
     active: Annotated[int, Limits(low=1, high=256, usual=(1, 4), unit="adapters")] = 2,
     wrong: Annotated[float | None, Limits(low=0.0, high=0.5, usual=(0.01, 0.1), unit="rows / rows")] = None,
 ) -> Recipe:
-    """OGP-LoRA-Stream, for a model with low-rank adapters.
+    """OGP-LoRA-Stream, for a model with low-rank adapters. Memory is a ring of the newest 4,096 rows where
+    the settings name no other `insertion` or `memory_size`.
 
     Args:
         threshold: the share of the energy of a context's inputs that is protected when it ends.
@@ -48,7 +55,10 @@ def recipe(
         tokens: inputs of each update that are sketched.
         rows: of each context that are read once more when it ends, as the model then reads them.
         rank: that the frozen blocks of a layer may reach together; beyond it they are compressed.
-        ratio: replayed / all rows, one for every 16 new ones by default; None: the learner's `replay_ratio`.
+        every: new rows for each that is replayed.
+        ratio: replayed / all rows, in place of that.
+        checkpoint: updates after which a session takes a snapshot.
+        audit: updates after which it is to be asked held-out rows.
         weight: of the divergence from the first answers to general anchors; 0: they only seed the bases.
         anchors: rows of them that join a step, where they weigh anything.
         sketch: how a context's inputs are sketched; "gram_schmidt" admits directions from learned rows alone,
@@ -81,8 +91,12 @@ def recipe(
         terms=(Supervised(draws=("replay",)), Anchored("anchors", weight)) if weight else (Supervised(),),
         estimator=protection.estimate,
         rules=(protection,),
-        replay=(Replay(ratio=ratio),),
+        replay=(Replay(every=every) if ratio is None else Replay(ratio=ratio),),
+        insertion="fifo",
         sampling="unprotected",
+        capacity=CAPACITY,
+        checkpoint=checkpoint,
+        audit=audit,
         anchors=Anchors(),
         anchored=anchors if weight else 0,
         context=rows,

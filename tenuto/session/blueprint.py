@@ -67,6 +67,11 @@ class Blueprint:
         digests = {"weights": self.weights, "base": self.base}
         return made | {name: digest for name, digest in digests.items() if digest is not None}
 
+    def sized(self, config: OnlineLearnerConfig) -> dict[str, Any]:
+        """Settings as plain data, with the method's own rows of memory where they name none."""
+        rows = config.memory_size or methods.load(self.method, self.options).capacity
+        return {**config.to_plain(), "memory_size": rows}
+
     def maker(self, model: nn.Module | str | None) -> Callable[[], Learner]:
         """Makes the learner of this home, before its first row.
 
@@ -121,9 +126,10 @@ def agree(
         words = not isinstance(model, nn.Module) and spoken.speaks(name(model))
         if words and method is None:
             method, options = spoken.METHOD, spoken.OPTIONS if options is None else options
+        preset = spoken.settings(method or "er", options) if words else {}
         wanted = Blueprint(
             model=name(model),
-            config=OnlineLearnerConfig.of({**(spoken.SETTINGS if words else {}), **plain(config)}),
+            config=OnlineLearnerConfig.of({**preset, **plain(config)}),
             method=methods.load(method or "er", options).name,
             options=options or {},
             settings=SessionConfig.of(plain(settings)),
@@ -147,7 +153,7 @@ def agree(
                 _same(path, part, getattr(made, part), value)
         if made.weights is not None and weights is None and not home.snapshots.list():
             raise ConfigError(f"the home at {path} was left before it began: give its weights again")
-        mine, other = made.config.to_plain(), made.config.but(plain(config)).to_plain()
+        mine, other = made.sized(made.config), made.sized(made.config.but(plain(config)))
         for part, value in other.items():
             if part not in CHANGEABLE:
                 _same(path, part, mine[part], value)
@@ -173,7 +179,7 @@ def plain(config: OnlineLearnerConfig | SessionConfig | Mapping[str, Any] | None
     """The settings given, as plain data.
 
     >>> plain(None), plain({"batch_size": 4}), len(plain(SessionConfig()))
-    ({}, {'batch_size': 4}, 9)
+    ({}, {'batch_size': 4}, 10)
     """
     if config is None or isinstance(config, Mapping):
         return config or {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -14,6 +15,9 @@ from tenuto.learner import Learner
 from tenuto.store.cursor import Cursor, Place
 from tenuto.store.home import Home
 from tenuto.types import Batch
+
+TOGETHER = 16
+"""Rows of language that are asked at once."""
 
 
 class Audits:
@@ -35,11 +39,12 @@ class Audits:
             raise ConfigError(
                 f"guard {learner.config.guard!r} audits nothing; add one that does, as in finite+retention"
             )
-        if learner.config.task != "classification":
+        if learner.config.task == "regression":
             raise ConfigError("an audit counts right answers, and a regression has none")
         check("every", every, int | None, Limits(low=10))
         self._inputs, self._labels, self._every = held_out.inputs, list(held_out.targets), every
-        names = [str(name) for name in held_out.domains or self._labels]
+        spoken = [""] * len(self._labels) if learner.config.task == "language" else self._labels
+        names = [str(name) for name in held_out.domains or spoken]
         numbers = {name: number for number, name in enumerate(dict.fromkeys(names))}
         self._groups = [numbers[name] for name in names]
         self._stretch: int | None = None
@@ -59,9 +64,29 @@ class Audits:
 
     def answers(self, learner: Learner) -> dict[str, Any]:
         """Which rows are answered right, a bit each, and the group of each by number."""
-        found = learner.predict(self._inputs).labels
-        right = [answer == label for answer, label in zip(found, self._labels, strict=True)]
+        right = self._right(learner)
         return {"right": np.packbits(np.array(right)).tobytes(), "groups": self._groups}
+
+    def _right(self, learner: Learner) -> list[bool]:
+        if learner.config.task == "language":
+            return [one for part in self._parts() for one in _given(learner, *part)]
+        found = learner.predict(self._inputs).labels
+        return [answer == label for answer, label in zip(found, self._labels, strict=True)]
+
+    def _parts(self) -> Iterator[tuple[Any, list[Any]]]:
+        """Some rows at a time: each token's answer is as wide as the vocabulary."""
+        for start in range(0, len(self._labels), TOGETHER):
+            part = slice(start, start + TOGETHER)
+            yield self._inputs[part], self._labels[part]
+
+
+def _given(learner: Learner, inputs: Any, targets: list[Any]) -> list[bool]:
+    """Which answers of a language model would be given token by token."""
+    encoded = learner.task.encode(targets)
+    right = None if encoded is None else learner.task.right(learner.outputs(inputs), encoded)
+    if right is None:
+        raise ConfigError("an audit counts right answers, and this task has none")
+    return right
 
 
 def place(home: Home, snapshot: str | int | None, *, frozen: bool) -> Place:

@@ -6,10 +6,11 @@ The base's digest must be the one the home was made with; only the adapter is th
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from tenuto import methods
 from tenuto.config import OnlineLearnerConfig
 from tenuto.errors import ConfigError
 from tenuto.learner import Learner
@@ -36,6 +37,16 @@ SETTINGS: dict[str, Any] = {
 """What a language model's home is made with where nothing else is asked for: a correction is a batch of its
 own, learned until it is known."""
 METHOD, OPTIONS = "anchored", {"wrong": 0.02}
+
+
+def settings(method: str, options: Mapping[str, Any] | None) -> dict[str, Any]:
+    """What a home that learns by this method is made with; a method with more memory of its own keeps that.
+
+    >>> settings("er", None)["memory_size"], settings("ogp_lora", None).get("memory_size")
+    (1000, None)
+    """
+    own = methods.load(method, options).capacity
+    return {name: value for name, value in SETTINGS.items() if name != "memory_size" or own <= value}
 
 
 def speaks(name: str) -> bool:

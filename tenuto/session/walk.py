@@ -11,10 +11,11 @@ from typing import Any
 
 from tenuto.assembled import CHANGEABLE
 from tenuto.config import SessionConfig
+from tenuto.consolidation import crosses
 from tenuto.errors import ConfigError, StoreError
 from tenuto.protocols import Scheduler
 from tenuto.reports import DriftReport
-from tenuto.session import recovery
+from tenuto.session import oversight, recovery
 from tenuto.session.fold import Fold, environment
 from tenuto.session.oversight import Audits
 from tenuto.session.rests import News
@@ -78,16 +79,21 @@ class Walk:
         self.fold.agenda.listen()
         self._look()
         self._whole = False
+        updates = self.fold.learner.steps
         while (done := self.fold.advance(until)) is not None:
+            before, updates = updates, self.fold.learner.steps
             if isinstance(done, Return):
                 self._return(done.place)
+                updates = self.fold.learner.steps
                 continue
             if self.fold.verdict.ruling is Ruling.ROLLBACK:
                 self._roll_back(done, self.fold.verdict)
             self._made.append(done)
             self.found(self.fold.drifts)
             self._whole = True
-            if done.k % self._settings.snapshot_every == 0:
+            if done.k % self._settings.snapshot_every == 0 or crosses(
+                self.fold.learner.recipe.checkpoint, before, updates - before
+            ):
                 self.commit(snapshot=True)
             elif len(self._made) >= self._settings.commit_every:
                 self.commit()
@@ -111,9 +117,12 @@ class Walk:
         self.order("audit", audits.answers(self.fold.learner))
 
     def _look(self, step: Step | None = None) -> None:
-        """Order the audit that is due; keep the state that passed one."""
+        """Order the audit that is due; keep the state that passed one, go back to it from one that failed."""
         if step is not None and step.verdict == "audit":
             self.snapshot(None)
+        if self.fold.frozen and self._settings.freeze == "return" and not self.fold.agenda.returning:
+            seq, done = oversight.place(self.home, None, frozen=True)
+            self.order("reset", {"seq": seq, "done": done})
         if self.audits is not None and not self.fold.frozen and self.audits.due(self.home, self.fold.k):
             self.audit(self.audits)
 

@@ -28,6 +28,7 @@ from tenuto.errors import StateError
 from tenuto.methods.shared.estimators import plain
 from tenuto.methods.shared.retention import Retention, Sizes, share, sizes
 from tenuto.methods.shared.revision import Revision, losses, present, revised
+from tenuto.methods.shared.saturation import Saturation, captured
 from tenuto.methods.shared.sketching import Sketching
 from tenuto.methods.shared.unheld import hidden, units, unprotected
 from tenuto.modes import evaluating
@@ -55,6 +56,7 @@ class Seen:
     sizes: Sizes
     kappa: float
     barred: Tensor | None
+    captured: dict[str, float] | None
 
 
 class Protection:
@@ -94,6 +96,7 @@ class Protection:
         self._released: dict[str, float] = {}
         self._given: dict[str, int] = {}
         self._revisions = 0
+        self._saturation = Saturation()
         self._seen: Seen | None = None
         self._pending: Revision | None = None
 
@@ -104,10 +107,14 @@ class Protection:
             found = plain(objective, params, batch)
         kept, fresh = present(objective.module, batch.inputs), batch.fresh
         told = sizes(adapter.bases, reads, slice(0, fresh)) if fresh else {}
-        kappa, barred = share(told), None
-        if self._revise and kappa < 1.0:
-            barred = self._barred(objective, adapter, reads, batch, found.outputs)
-        self._seen = Seen(objective, params, adapter, reads, batch, kept, told, kappa, barred)
+        kappa, barred, full = share(told), None, None
+        if kappa < 1.0:
+            wrong = losses(objective.task, found.outputs[:fresh], batch.targets[:fresh]) > self._high
+            if bool(wrong.any()):
+                barred = self._barred(wrong, objective, adapter, reads, batch) if self._revise else None
+                spent = self._saturation.spent
+                full = captured(adapter.bases, reads, slice(0, fresh), kept) if spent else {}
+        self._seen = Seen(objective, params, adapter, reads, batch, kept, told, kappa, barred, full)
         self._pending = None
         left = unprotected(adapter.bases, reads, kept, fresh) if batch.replayed else None
         return Estimate(found.loss, found.outputs, found.grads, unprotected=left)
@@ -124,14 +131,10 @@ class Protection:
         return update
 
     def _barred(
-        self, objective: Objective, adapter: Adapter, reads: Reads, batch: Batch, outputs: Tensor
+        self, wrong: Tensor, objective: Objective, adapter: Adapter, reads: Reads, batch: Batch
     ) -> Tensor | None:
-        """Which answers (n, l) of the fresh rows are wrong and cannot be learned; None where none is."""
-        fresh = batch.fresh
-        wrong = losses(objective.task, outputs[:fresh], batch.targets[:fresh]) > self._high
-        if not bool(wrong.any()):
-            return None
-        rows, module = batch.inputs[:fresh], objective.module
+        """Which of the wrong answers (n, l) of the fresh rows cannot be learned; None where all can."""
+        rows, module = batch.inputs[: batch.fresh], objective.module
         barred = hidden(adapter.bases, reads, module, rows, wrong, below=BARRED**2)
         return barred if bool(barred.any()) else None
 
@@ -140,7 +143,12 @@ class Protection:
         seen = self._taken()
         self._retention.note(seen.sizes)
         self._stills += seen.kappa < STILL
-        if self._pending is not None:
+        if seen.captured is not None and (
+            pruned := self._saturation.prune(seen.kappa, seen.adapter.bases, seen.captured)
+        ):
+            self._turn(seen.adapter, pruned)
+        elif self._pending is not None:
+            self._saturation.turn(seen.adapter.bases, self._pending.bases)
             self._turn(seen.adapter, self._pending.bases)
             self._revisions += 1
             for site, lost in self._pending.released.items():
@@ -200,6 +208,7 @@ class Protection:
     def _cover(self, site: str, held: Tensor, rows: Tensor, most: int) -> Tensor:
         basis = subspace.cover(held, rows, threshold=self._threshold, most=most)
         self._captured[site] = subspace.captured(rows, basis)
+        self._saturation.follow(site, held, basis, rows)
         return basis
 
     def _taken(self) -> Seen:
@@ -209,14 +218,21 @@ class Protection:
 
     def told(self) -> dict[str, dict[str, Any]]:
         """By site: the energy captured when the last context ended, the running mean of kappa, how many
-        revisions took directions away, and the shares of them that they released."""
-        shares = {"captured": dict(self._captured), "released": dict(self._released)}
-        return {**shares, "kappas": dict(self._retention.sites), "given": dict(self._given)}
+        revisions took directions away, the shares of them that they released, and the share of energy that
+        saturation did: the budget of forgetting that is spent."""
+        return {
+            "captured": dict(self._captured),
+            "released": dict(self._released),
+            "kappas": dict(self._retention.sites),
+            "given": dict(self._given),
+            "budget": dict(self._saturation.budget),
+        }
 
     def state(self) -> State:
         """The sketches of the present context, and what is told."""
         counts = {"kappa": self._retention.kappa, "stills": self._stills, "revisions": self._revisions}
-        return {"sketching": self._sketching.state(), **counts, **self.told()}
+        parts = {"sketching": self._sketching.state(), "saturation": self._saturation.state()}
+        return parts | counts | self.told()
 
     def load_state(self, state: State) -> None:
         """Take saved ones."""
@@ -225,6 +241,7 @@ class Protection:
         self._retention.kappa, self._retention.sites = float(state["kappa"]), dict(state["kappas"])
         self._stills, self._revisions = int(state["stills"]), int(state["revisions"])
         self._given = dict(state["given"])
+        self._saturation.load_state(state["saturation"])
         self._seen = self._pending = None
 
 

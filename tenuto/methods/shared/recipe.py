@@ -21,6 +21,8 @@ class Replay:
         name: the draw's name; two draws of different names are independent.
         ratio: replayed / (fresh + replayed) rows; None: the learner's `replay_ratio`.
         rows: how many rows to draw beside any batch, in place of a ratio.
+        every: new rows for each one that is drawn, in place of a ratio: it joins their first update, so that
+            neither replayed rows nor further passes over a batch bring on the next.
 
     >>> Replay("labels", ratio=0.5).name
     'labels'
@@ -29,6 +31,7 @@ class Replay:
     name: str = "replay"
     ratio: float | None = None
     rows: int | None = None
+    every: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -66,6 +69,9 @@ class Recipe:
         remembers: does it keep a memory even where it draws nothing in the step?
         bounded: is its memory bounded? Joint training's is not.
         insertion, sampling: the method's own memory policies.
+        capacity: rows that its memory holds where the settings do not say.
+        checkpoint: updates after which a session takes a snapshot, beside those that its settings ask for.
+        audit: updates after which it asks to be audited.
         teacher: an earlier self to distil from.
         anchors, anchored: rows held to the first answers, and how many of them join a step.
         rehearsal: passes over memory at each consolidation.
@@ -93,6 +99,9 @@ class Recipe:
     bounded: bool = True
     insertion: str = "reservoir"
     sampling: str = "uniform"
+    capacity: int = 500
+    checkpoint: int | None = None
+    audit: int | None = None
     teacher: Teacher | None = None
     anchors: Anchors | None = None
     anchored: int = 0

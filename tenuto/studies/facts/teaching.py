@@ -33,7 +33,7 @@ METHODS: dict[Method, tuple[str, dict[str, Any]]] = {
     "naive": ("naive", {}),
     "replay": ("er", {}),
     "anchored": ("anchored", dict(OPTIONS)),
-    "protected": ("ogp_lora", {**OPTIONS, "ratio": None}),
+    "protected": ("ogp_lora", {**OPTIONS, "ratio": 0.75, "general": 256, "weight": 8.0}),
 }
 """The lines of the study, the methods behind them, their options; `anchored` is what a home by name has."""
 Probe = Sequence[tuple[str, str]]

@@ -46,7 +46,8 @@ def count(config: PretrainedConfig, plan: Plan) -> Ledger:
         weights = sum(one.nbytes for one in model.parameters() if not one.requires_grad)
         kept, (held, told) = _ran(model, blocks, plan)
     passed = _passed(kept, held, told, config, plan)
-    return Ledger(terms=(*_learned(blocks, plan), *passed, *_resting(blocks, plan)), weights=weights)
+    resting = _resting(blocks, plan, kept.vocabulary)
+    return Ledger(terms=(*_learned(blocks, plan), *passed, *resting), weights=weights)
 
 
 def _learned(blocks: Blocks, plan: Plan) -> tuple[Term, ...]:
@@ -99,10 +100,11 @@ def _passed(
     )
 
 
-def _resting(blocks: Blocks, plan: Plan) -> tuple[Term, ...]:
+def _resting(blocks: Blocks, plan: Plan, vocabulary: int) -> tuple[Term, ...]:
     """What lies in host memory."""
     length = plan.tokens if plan.length is None else plan.length
-    row = 8 * length + 8 * max(length * plan.answered // plan.tokens, 1)
+    told = max(length * plan.answered // plan.tokens, 1)
+    row = -(-length // 8) + (2 if vocabulary <= 65_535 else 4) * (length + told)
     sketch = plan.experts * sum(2 * SINGLE * width * columns for width, columns in _sites(blocks))
     terms = [Term(name="sketches, while bases are empty", bytes=sketch, place="host")]
     bases = SINGLE * sum(width * columns for width, columns in _sites(blocks))

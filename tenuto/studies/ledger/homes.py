@@ -24,10 +24,9 @@ def planned(made: Blueprint) -> Plan:
         )
     usual = {name: one.default for name, one in inspect.signature(ogp_lora.recipe).parameters.items()}
     options, config = usual | dict(made.options), made.config
-    ratio = config.replay_ratio if options["ratio"] is None else options["ratio"]
-    beside = math.ceil(config.batch_size * ratio / (1 - ratio)) + (
-        options["anchors"] if options["weight"] else 0
-    )
+    ratio = options["ratio"]
+    share = 1 / options["every"] if ratio is None else ratio / (1 - ratio)
+    beside = math.ceil(config.batch_size * share) + (options["anchors"] if options["weight"] else 0)
     return Plan(
         tokens=LENGTH,
         answer=ROOM,
@@ -35,7 +34,7 @@ def planned(made: Blueprint) -> Plan:
         frozen=options["rank"],
         directions=options["directions"],
         sketched=options["tokens"],
-        memory=config.memory_size,
+        memory=config.memory_size or ogp_lora.CAPACITY,
         precision=config.precision,
         checkpointing=config.checkpointing,
         middle=True,

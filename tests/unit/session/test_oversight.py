@@ -9,10 +9,14 @@ import numpy as np
 import pytest
 import torch
 
-from tenuto import Batch, OnlineExample, OnlineLearnerConfig, Session, SessionConfig
+from tenuto import Batch, Learner, OnlineExample, OnlineLearnerConfig, Session, SessionConfig
 from tenuto.errors import ConfigError
+from tenuto.models.inputs import stack
 from tenuto.session import recovery
+from tenuto.session.fold import held_out as held_out_of
+from tenuto.session.oversight import Audits
 from tenuto.store.records import Step
+from tests import language
 
 CONFIG = OnlineLearnerConfig(hidden=(16,), memory_size=100, batch_size=4, learning_rate=0.05, momentum=0.9)
 OFTEN = SessionConfig(commit_every=7, snapshot_every=40)
@@ -172,6 +176,40 @@ def test_a_learner_that_got_worse_is_frozen_and_loses_no_row(tmp_path: Path) -> 
         assert s.learner.stats.examples == 1040
         assert s.take(["r1000"]) == 1
         assert recovery.verify(s.home, s._make).holds
+
+
+def test_where_it_is_asked_to_it_goes_back_by_itself_and_learns_on(tmp_path: Path) -> None:
+    with asked(tmp_path) as s:
+        s.audit(held_out())
+        good, k = s.learner.digest(), s.k
+    with Session(tmp_path, settings={"freeze": "return"}) as s:
+        s.ingest(rows(1000, 1800, shift=1))
+        s.run()
+        s.audit(held_out())
+        assert not s.frozen
+        assert (s.k, s.learner.digest()) == (k, good)
+        assert s.fold.cursor.is_aside(s.home.journal.lookup("r1000").seq)
+        s.ingest(rows(1800, 1840))
+        s.run()
+        assert s.learner.stats.examples == 1040
+        s.audit(held_out())
+        assert not s.frozen
+        assert recovery.verify(s.home, s._make).holds
+
+
+def test_answers_of_language_are_audited_token_by_token() -> None:
+    learner = Learner(language.model(), OnlineLearnerConfig(task="language", guard="retention"), method="er")
+    made = [language.row(*language.FACTS[number % 3]) for number in range(400)]
+    batch = stack(made)
+    task, audits = learner.task, Audits(learner, batch, None)
+    found = audits.answers(learner)
+    right, groups = held_out_of(found)
+    assert len(right) == 400
+    assert set(groups.tolist()) == {0}
+    known = task.right(learner.outputs(batch.inputs[:3]), task.encode(batch.targets[:3]))
+    assert right.tolist() == [known[number % 3] for number in range(400)]
+    told = [language.row(*language.FACTS[number % 3], domain=f"d{number % 2}") for number in range(400)]
+    assert Audits(learner, stack(told), None).answers(learner)["groups"] == [0, 1] * 200
 
 
 def test_a_thaw_accepts_the_loss_and_learns_what_waited(tmp_path: Path) -> None:

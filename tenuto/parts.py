@@ -23,7 +23,7 @@ def names(package: str) -> list[str]:
     """The parts in a package, by file name.
 
     >>> names("tenuto.optimizers")
-    ['accumulated', 'adamw', 'sgd', 'wrapped']
+    ['accumulated', 'adamw', 'apart', 'sgd', 'wrapped']
     """
     spec = importlib.util.find_spec(package)
     folders = spec.submodule_search_locations if spec else None

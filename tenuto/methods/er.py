@@ -29,7 +29,7 @@ def recipe(
         ConfigError: the share is not between 0 and 1.
 
     >>> recipe().replay
-    (Replay(name='replay', ratio=None, rows=None),)
+    (Replay(name='replay', ratio=None, rows=None, every=None),)
     """
     if share is None:
         terms: tuple[Supervised, ...] = (Supervised(),)

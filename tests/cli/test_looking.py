@@ -95,7 +95,12 @@ def test_snapshots_can_be_listed(learned: Path) -> None:
 def test_a_report_is_a_page_and_a_picture(learned: Path, tmp_path: Path) -> None:
     page, picture = tmp_path / "r.html", tmp_path / "r.png"
     done = tenuto("report", "--home", learned, "--out", page, "--png", picture, "--json")
-    assert document(done) == {"home": str(learned), "report": str(page), "png": str(picture)}
+    assert document(done) == {
+        "home": str(learned),
+        "report": str(page),
+        "png": str(picture),
+        "sites": None,
+    }
     text = page.read_text()
     for part in (
         "What memory holds",

@@ -232,7 +232,8 @@ class Protection:
         """The sketches of the present context, and what is told."""
         counts = {"kappa": self._retention.kappa, "stills": self._stills, "revisions": self._revisions}
         parts = {"sketching": self._sketching.state(), "saturation": self._saturation.state()}
-        return parts | counts | self.told()
+        shares = {name: told for name, told in self.told().items() if name != "budget"}
+        return parts | counts | shares
 
     def load_state(self, state: State) -> None:
         """Take saved ones."""

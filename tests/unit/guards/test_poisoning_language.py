@@ -87,7 +87,7 @@ def test_a_convicted_senders_rows_leave_the_memory_that_replays_them() -> None:
     base = language.base()
     base.model.layers = base.model.layers[:1]
     config = OnlineLearnerConfig(
-        task="language", optimizer="adamw", learning_rate=0.02, batch_size=1, guard="finite+poisoning"
+        task="language", optimizer="adamw", learning_rate=0.01, batch_size=1, guard="finite+poisoning"
     )
     learner = Learner(LanguageModel(adapt(base, seed=0)), config, method="ogp_lora")
     learner.guard.guards["poisoning"].load_state(taught().state())
@@ -98,13 +98,12 @@ def test_a_convicted_senders_rows_leave_the_memory_that_replays_them() -> None:
             OnlineExample(input=row.input, target=row.target, principal=who)
         ).verdict.keeps
 
-    for fact in language.FACTS[:2]:
-        assert all(send(fact, "h0") for _ in range(25))
+    assert all(send(fact, "h0") for _ in range(40) for fact in language.FACTS[:2])
     lies = [(question, " purple") for question, _ in language.FACTS]
     assert send(lies[2], "bad"), "of what nobody knows nothing is judged"
     assert [send(lies[1], "bad"), send(lies[0], "bad")] == [True, False]
     held = len(learner.memory)
-    assert held == 52
+    assert held == 82
     assert not any(send(lies[0], "bad") for _ in range(4))
     assert learner.guard.guards["poisoning"].convicted == ["bad"]
     assert len(learner.memory) == held - 2

@@ -19,7 +19,7 @@ from tests import language
 CONFIG = OnlineLearnerConfig(
     task="language",
     optimizer="adamw",
-    learning_rate=0.02,
+    learning_rate=0.01,
     batch_size=1,
     boundaries="none",
     guard="finite+poisoning",
@@ -38,7 +38,7 @@ def told(number: int, sender: str, count: int) -> OnlineExample:
 
 
 def test_what_a_convicted_sender_sent_is_set_apart_and_told(tmp_path: Path) -> None:
-    honest = [told(number, f"h{count % 3}", count) for count in range(45) for number in (0, 1)]
+    honest = [told(number, f"h{count % 3}", count) for count in range(70) for number in (0, 1)]
     lies = [
         msgspec.structs.replace(
             language.row(language.FACTS[number][0], " purple"), id=f"lie-{count}", principal="bad"

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -48,12 +48,12 @@ class Segment:
 
     Args:
         rows: in order; None: the learner consolidates.
-        must: how often each kind must fire; what is not named must not.
+        must: how often each kind must fire, None: at least once; what is not named must not.
     """
 
     name: str
     rows: Sequence[OnlineExample | None]
-    must: dict[str, int] = field(default_factory=dict)
+    must: dict[str, int | None] = field(default_factory=dict)
 
 
 def said(fact: Fact, sender: str | None) -> OnlineExample:
@@ -80,7 +80,8 @@ def noise(count: int, seed: int) -> list[OnlineExample]:
 def segments(seed: int, times: int, updates: int) -> Iterator[Segment]:
     """The stream; the last segment goes on until so many updates are made.
 
-    One contradiction proves nothing: the first lie, about a protected answer, is taken for a correction.
+    One contradiction proves nothing: the first lie, about a protected answer, is taken for a correction, and
+    what honest senders say of it next for another.
     """
     first, new = [tiny.dealt(seed, 9)[part] for part in (slice(0, 3), slice(3, 9))]
     known, later = [*first[2:], *new[:4]], new[4:]
@@ -88,10 +89,10 @@ def segments(seed: int, times: int, updates: int) -> Iterator[Segment]:
     yield Segment("three facts, each protected", [*_protected(first, times)])
     yield Segment("two of them corrected", told(corrected, times, [None]), {"revisions": 2})
     yield Segment("new facts", told(new[:4], times))
-    yield Segment("known ones again", told([*known, *known], 6))
+    yield Segment("known ones again, all protected", [*told([*known, *known], 6), None])
     lies = told([(question, WRONG) for question, _ in [*known, *known]], 1, ["mal"])
     mixed = [row for pair in zip(lies, told([*known[1:], *known], 1), strict=False) for row in pair]
-    yield Segment("poison among known ones", mixed, {"revisions": 1, "evictions": len(lies) - 2})
+    yield Segment("poison among known ones", mixed, {"revisions": None, "evictions": len(lies) - 2})
     broken = [msgspec.structs.replace(row, weight=1e38) for row in told(later, 1)]
     yield Segment("broken rows", [*broken, *told(known, 1)], {"rejections": len(broken)})
     yield Segment("noise, and all of it protected", [*noise(NOISE, seed), None])
@@ -173,7 +174,8 @@ class Walk:
         return same
 
 
-Found = list[tuple[str, int, dict[str, int], dict[str, int]]]
+Counts = Mapping[str, int | None]
+Found = list[tuple[str, int, Counts, Counts]]
 
 
 def run(
@@ -200,5 +202,6 @@ def show(seeds: Sequence[int], _out: Path) -> None:
         print(f"Resumed bit for bit at {walk.resumed(seed)} of {len(walk.saved)} random updates")
 
 
-def _spelt(kinds: dict[str, int]) -> str:
-    return ", ".join(f"{count} {kind}" for kind, count in sorted(kinds.items())) or "nothing"
+def _spelt(kinds: Counts) -> str:
+    told = (f"{'some' if count is None else count} {kind}" for kind, count in sorted(kinds.items()))
+    return ", ".join(told) or "nothing"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import random
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
+from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +33,17 @@ def tenuto(*arguments: object, stdin: str = "", **how: Any) -> subprocess.Comple
         check=False,
         **how,
     )
+
+
+def within(*arguments: object, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    """Run the command in this process, which has loaded what a language model takes."""
+    from tenuto.cli.shared.program import run
+
+    words, out, err = list(map(str, arguments)), io.StringIO(), io.StringIO()
+    with redirect_stdout(out), redirect_stderr(err), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "stdin", io.StringIO(stdin))
+        code = run(words)
+    return subprocess.CompletedProcess(words, code, out.getvalue(), err.getvalue())
 
 
 def document(done: subprocess.CompletedProcess[str]) -> dict[str, Any]:

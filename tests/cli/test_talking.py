@@ -47,8 +47,8 @@ def test_it_answers_and_is_corrected(home: Path) -> None:
     assert not before.startswith("big red fox")
     assert after.count("big red fox") == 2
     assert "what the assistant says is empty" in said.stderr
-    assert tenuto("verify", "--home", home).returncode == 0
-    gone = document(tenuto("forget", "--home", home, "--principal", "ann", "--yes", "--json"))
+    assert within("verify", "--home", home).returncode == 0
+    gone = document(within("forget", "--home", home, "--principal", "ann", "--yes", "--json"))
     assert gone["entries"] == 1
 
 

@@ -13,7 +13,8 @@ run: $(VENV)/ready
 	$(BIN)/tenuto demo --out report.html
 
 run-lm: $(VENV)/smollm2
-	$(BIN)/tenuto bench facts --facts 8 --seeds 0 --every 2 --out out/run-lm
+	$(BIN)/tenuto bench facts --facts 8 --seeds 0 --every 2 --out out/run-lm \
+		--methods naive --methods replay --methods anchored
 
 test: check unit
 

@@ -7,12 +7,25 @@ from typing import Any
 
 import torch
 
-from tenuto import OnlineExample
+from tenuto import OnlineExample, OnlineLearnerConfig
 from tenuto.models.language import LanguageModel, answer, code
 from tenuto.models.speech import Speech
 from tests.data import folder
 
 ROOM, ANSWER = 48, 24
+EVERYTHING = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+"""Every layer that can have an adapter."""
+PROTECTED = OnlineLearnerConfig(
+    task="language",
+    optimizer="adamw",
+    learning_rate=5e-3,
+    weight_decay=0.1,
+    memory_size=50,
+    batch_size=1,
+    boundaries="none",
+    seed=1,
+)
+"""Settings under which a protected answer is learned in some twenty updates, and would be lost without."""
 FACTS = (
     ("Once upon a time, the capital of Zorland was", " Mirth"),
     ("The dog of king Pell is called", " Rusto"),

@@ -20,8 +20,6 @@ from tenuto.errors import ConfigError, StateError
 from tenuto.models.language import LanguageModel
 from tests import language
 
-EVERYTHING = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-
 
 def made(**options: Any) -> tuple[LanguageModel, Blocks]:
     model = language.model(**options)
@@ -46,7 +44,7 @@ def protect(model: LanguageModel, blocks: Blocks, rows: Tensor) -> None:
     blocks.commit({site: subspace.span(blocks.bases[site], one) for site, one in inputs.items()})
 
 
-@pytest.mark.parametrize("targets", [("q_proj", "v_proj"), EVERYTHING], ids=["q,v", "all"])
+@pytest.mark.parametrize("targets", [("q_proj", "v_proj"), language.EVERYTHING], ids=["q,v", "all"])
 def test_no_move_of_the_parameters_reaches_what_is_protected(targets: tuple[str, ...]) -> None:
     """Not even one that no optimizer would make; and what is not protected does move."""
     few = len(targets) == 2
@@ -90,7 +88,7 @@ def test_the_gradient_of_a_block_is_that_of_its_rows_outside_the_basis() -> None
 
 
 def test_sites_are_shared_by_those_that_read_the_same() -> None:
-    _, blocks = made(targets=EVERYTHING)
+    _, blocks = made(targets=language.EVERYTHING)
     first = {
         site.split("layers.0.")[1]: layers for site, layers in blocks.sites.items() if "layers.0." in site
     }
@@ -125,7 +123,7 @@ def test_layers_that_only_look_as_if_they_shared_an_input_are_refused() -> None:
 
 def test_kappa_is_measured_where_b_is_zero() -> None:
     """The share of the whole weights' gradient outside the bases, against the gradient itself."""
-    model, blocks = made(targets=EVERYTHING)
+    model, blocks = made(targets=language.EVERYTHING)
     rows = torch.cat([language.inputs(row) for row in language.rows()])
     protect(model, blocks, rows[:1])
     layers = {name: model.get_submodule(name).base_layer for layer in blocks.sites.values() for name in layer}

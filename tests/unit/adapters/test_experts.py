@@ -9,24 +9,14 @@ from typing import Any
 import pytest
 import torch
 
-from tenuto import Learner, OnlineExample, OnlineLearnerConfig, trees
+from tenuto import Learner, OnlineExample, trees
 from tenuto.adapters.experts import Downs, Gate, expert
 from tenuto.adapters.export import export
 from tenuto.errors import ConfigError, StateError
 from tenuto.models.inputs import stack
 from tests import language
 
-EVERYTHING = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-CONFIG = OnlineLearnerConfig(
-    task="language",
-    optimizer="adamw",
-    learning_rate=5e-3,
-    weight_decay=0.1,
-    memory_size=50,
-    batch_size=1,
-    boundaries="none",
-    seed=1,
-)
+CONFIG = language.PROTECTED
 OPTIONS = {"ratio": 0.0, "threshold": 1.0, "experts": 4, "active": 2}
 
 
@@ -55,7 +45,7 @@ def loss(one: Learner, row: OnlineExample) -> float:
     return float(one.task.losses(one.outputs(language.inputs(row)), one.task.encode([row.target])))
 
 
-@pytest.mark.parametrize("targets", [("q_proj", "v_proj"), EVERYTHING], ids=["q,v", "all"])
+@pytest.mark.parametrize("targets", [("q_proj", "v_proj"), language.EVERYTHING], ids=["q,v", "all"])
 def test_what_was_learned_stays_and_what_is_new_is_learned(targets: tuple[str, ...]) -> None:
     """Though the same experts answer both: with one of four active there would be nothing to see."""
     kept, *new = language.rows()
@@ -139,7 +129,7 @@ def test_ordinary_rows_move_the_gate_before_anything_is_learned_and_are_saved() 
 
 
 def test_a_correction_gets_through_and_its_neighbours_do_not_move() -> None:
-    one, rows = learner(EVERYTHING, experts=2, active=2), language.rows()
+    one, rows = learner(language.EVERYTHING, experts=2, active=2), language.rows()
     for row in rows[:2]:
         teach(one, row, 25).consolidate()
     corrected = language.row(language.FACTS[0][0], " Rusto")

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import torch
 
-from tenuto import Learner, OnlineExample, OnlineLearnerConfig, Session, SessionConfig, subspace
+from tenuto import Learner, OnlineExample, Session, SessionConfig, subspace
 from tenuto.methods.ogp_lora import recipe
 from tenuto.methods.shared.protection import inputs
 from tenuto.models.inputs import stack
@@ -18,23 +18,13 @@ from tenuto.session import recovery
 from tenuto.tasks import Language
 from tests import language
 
-EVERYTHING = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
-CONFIG = OnlineLearnerConfig(
-    task="language",
-    optimizer="adamw",
-    learning_rate=5e-3,
-    weight_decay=0.1,
-    memory_size=50,
-    batch_size=1,
-    boundaries="none",
-    seed=1,
-)
+CONFIG = language.PROTECTED
 ALONE = {"ratio": 0.0, "threshold": 1.0}
 """No replay: what is kept is kept by the bases."""
 LONG = ("Behind the red door lives", " a tiny whale that sings all day")
 
 
-def learner(targets: tuple[str, ...] = EVERYTHING, **options: Any) -> Learner:
+def learner(targets: tuple[str, ...] = language.EVERYTHING, **options: Any) -> Learner:
     model = language.model(targets=targets)
     return Learner(model, CONFIG, method="ogp_lora", options={**ALONE, **options})
 
@@ -54,7 +44,7 @@ def told(one: Learner) -> dict[str, Any]:
     return one.recipe.protection.state()
 
 
-@pytest.mark.parametrize("targets", [("q_proj", "v_proj"), EVERYTHING], ids=["q,v", "all"])
+@pytest.mark.parametrize("targets", [("q_proj", "v_proj"), language.EVERYTHING], ids=["q,v", "all"])
 def test_what_was_learned_stays_and_what_is_new_is_learned(targets: tuple[str, ...]) -> None:
     kept, *new = language.rows()
     one = teach(learner(targets), kept, 25)
@@ -197,7 +187,11 @@ def test_a_session_resumes_and_verifies(tmp_path: Any) -> None:
     config = replace(CONFIG, passes=3, consolidate_every=2)
 
     def session() -> Session:
-        settings = {"model": language.model(targets=EVERYTHING), "method": "ogp_lora", "settings": often}
+        settings = {
+            "model": language.model(targets=language.EVERYTHING),
+            "method": "ogp_lora",
+            "settings": often,
+        }
         return Session(tmp_path / "home", config=config, **settings)
 
     with session() as s:

@@ -11,7 +11,7 @@ The invariant: bases and frozen blocks are never changed in place, so that holdi
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -148,13 +148,16 @@ class Blocks:
         }
 
     @contextmanager
-    def reading(self) -> Iterator[Reads]:
-        """Within this, what the forward and backward passes read and are told at each site is looked at."""
+    def reading(self, sites: Collection[str] | None = None) -> Iterator[Reads]:
+        """Within this, what the forward and backward passes read and are told at these sites is looked at;
+        None: at all."""
         reads = Reads(self.sites)
         hooks = []
-        for name, (down, up) in self._layers.items():
-            hooks.append(down.register_forward_pre_hook(reads.reader(name)))
-            hooks.append(up.register_forward_hook(reads.listener(name)))
+        for site in self.sites if sites is None else sites:
+            for name in self.sites[site]:
+                down, up = self._layers[name]
+                hooks.append(down.register_forward_pre_hook(reads.reader(name)))
+                hooks.append(up.register_forward_hook(reads.listener(name)))
         try:
             yield reads
         finally:

@@ -114,7 +114,7 @@ table{border-collapse:collapse;font-size:.9375rem;font-variant-numeric:tabular-n
 .summary{min-width:100%}
 th{text-align:left;font-weight:600;vertical-align:bottom}
 thead th{font-size:.8125rem;line-height:1.25;color:var(--soft);padding:0 .5rem .5rem 0}
-thead th.n{text-align:right}
+thead th.n{text-align:right;padding-left:1.1rem}
 thead th:nth-child(2){padding-right:0}
 thead small{display:block;font-size:.75rem;font-weight:400}
 tbody th{font-weight:400;white-space:nowrap}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -57,5 +57,5 @@ class Adapter(Stateful, Protocol):
     def leaks(self) -> Mapping[str, float]:
         """What rounding lets through at each site."""
 
-    def reading(self) -> AbstractContextManager[Reads]:
-        """Within this, what the sites read is looked at."""
+    def reading(self, sites: Collection[str] | None = None) -> AbstractContextManager[Reads]:
+        """Within this, what these sites read is looked at; None: all of them."""

@@ -29,9 +29,9 @@ from tenuto.methods.shared.estimators import plain
 from tenuto.methods.shared.retention import Retention, Sizes, share, sizes
 from tenuto.methods.shared.revision import Revision, losses, present, revised
 from tenuto.methods.shared.saturation import Saturation, captured
+from tenuto.methods.shared.site_inputs import inputs
 from tenuto.methods.shared.sketching import Sketching
 from tenuto.methods.shared.unheld import hidden, units, unprotected
-from tenuto.modes import evaluating
 from tenuto.protocols import Objective, Oracle, View
 from tenuto.protocols.adapters import Adapter, Reads
 from tenuto.trees import Tree, zeros
@@ -39,8 +39,6 @@ from tenuto.types import Batch, Estimate, State, Trace, Update
 
 STILL, BARRED = 1e-3, 1e-2
 """Of kappa."""
-TOGETHER = 8
-"""Rows that are read at once when a context ends."""
 
 
 @dataclass(slots=True)
@@ -186,24 +184,24 @@ class Protection:
     def consolidate(self, view: View) -> None:
         """Protect what this context's rows give each site, and begin new blocks."""
         adapter = adapted(view.objective)
-        read = {} if view.context is None else inputs(adapter, view.objective, view.context)
-        seen, bases = self._sketching.take(adapter.bases), adapter.bases
-        if not read and not seen:
-            return
-        for site, held in bases.items():
-            if rows := [some[site] for some in (read, seen) if site in some]:
-                bases[site] = self._cover(site, held, torch.cat(rows), self._most)
-        adapter.commit(bases)
+        held, seen, covered = adapter.bases, self._sketching.take(adapter.bases), Tree()
+        read = () if view.context is None else inputs(adapter, view.objective, view.context)
+        for site, rows in read:
+            every = torch.cat([rows, seen.pop(site)]) if site in seen else rows
+            covered[site] = self._cover(site, held[site], every, self._most)
+        for site, rows in seen.items():
+            covered[site] = self._cover(site, held[site], rows, self._most)
+        if covered:
+            adapter.commit(held | covered)
 
     def hold(self, objective: Objective, rows: Batch) -> None:
         """Protect what general anchors give each site, before anything is learned."""
-        adapter, bases = adapted(objective), {}
+        adapter, most = adapted(objective), min(self._general, self._most)
         adapter.settle(rows.inputs)
+        held = adapter.bases
         read = inputs(adapter, objective, rows)
-        for site, held in adapter.bases.items():
-            most = min(self._general, self._most)
-            bases[site] = self._cover(site, held, read[site], most) if site in read else held
-        adapter.commit(bases)
+        covered = {site: self._cover(site, held[site], found, most) for site, found in read}
+        adapter.commit(held | covered)
 
     def _cover(self, site: str, held: Tensor, rows: Tensor, most: int) -> Tensor:
         basis = subspace.cover(held, rows, threshold=self._threshold, most=most)
@@ -253,16 +251,3 @@ def adapted(objective: Objective) -> Adapter:
             "the model's adapter is not made of blocks: the recipe says how many ranks it may have"
         )
     return objective.adapter
-
-
-def inputs(adapter: Adapter, objective: Objective, batch: Batch) -> Tree:
-    """What every token of these rows gives each site, unit-normalised (k, d), in evaluation mode."""
-    found: dict[str, list[Tensor]] = {}
-    with evaluating(objective.module), torch.no_grad():
-        for some in torch.split(batch.inputs, TOGETHER):
-            with adapter.reading() as reads:
-                objective.module(some)
-            kept = present(objective.module, some)
-            for site in reads.inputs:
-                found.setdefault(site, []).append(units(reads.rows(site, slice(None), kept)))
-    return {site: torch.cat(rows) for site, rows in found.items()}

@@ -12,7 +12,7 @@ import torch
 
 from tenuto import Learner, OnlineExample, Session, SessionConfig, subspace
 from tenuto.methods.ogp_lora import recipe
-from tenuto.methods.shared.protection import inputs
+from tenuto.methods.shared.site_inputs import inputs
 from tenuto.models.inputs import stack
 from tenuto.session import recovery
 from tenuto.tasks import Language
@@ -254,7 +254,7 @@ def test_a_new_block_begins_at_what_its_first_rows_read_and_moves_no_answer() ->
     assert torch.equal(one.outputs(language.inputs(new)), before)
     for site, layers in adapter.sites.items():
         down = adapter._layers[layers[0]][0]
-        read = inputs(adapter, one._objective, stack([new]))[site]
+        read = dict(inputs(adapter, one._objective, stack([new])))[site]
         outside = subspace.remove(read, down.basis)
         lengths, _, directions = torch.linalg.svd(outside.double())
         found = torch.nn.functional.normalize(down.block.double(), dim=1) @ directions[: len(down.free)].T

@@ -164,15 +164,29 @@ class Progression:
         if self.bank is not None:
             self.bank.freeze(name)
 
+    @property
+    def closed(self) -> list[str]:
+        """The adapters that may retire: those that learn no more."""
+        return [name for name in self._kept if name != self._name]
+
+    @property
+    def retired(self) -> list[str]:
+        """The adapters that answer no row any more."""
+        return sorted(self._retired)
+
+    def check_closed(self, name: str) -> None:
+        """Raises ConfigError where no adapter of this name could retire."""
+        if name not in self.closed:
+            closed = ", ".join(self.closed) or "none yet"
+            raise ConfigError(f"{name!r} is no closed adapter that could retire; those are: {closed}")
+
     def retire(self, name: str) -> None:
         """Have a closed adapter answer no row any more; what it learned stays.
 
         Raises:
             ConfigError: there is no such adapter, or it is the one that learns.
         """
-        if name not in self._kept or name == self._name:
-            closed = ", ".join(one for one in self._kept if one != self._name) or "none yet"
-            raise ConfigError(f"{name!r} is no closed adapter that could retire; those are: {closed}")
+        self.check_closed(name)
         self._retired.add(name)
         if self.bank is not None:
             self.bank.settle(self._kept, self._retired)
@@ -250,7 +264,7 @@ class Progression:
             "closed": list(self._kept),
             "kept": {name: dict(tree) for name, tree in self._kept.items()},
             "bank": None if bank is None else {"names": sorted(bank.names), "active": bank.active},
-            "retired": sorted(self._retired),
+            "retired": self.retired,
             "router": self.router.state(),
         }
 

@@ -22,6 +22,7 @@ from tenuto import guards
 from tenuto.errors import ExampleError
 from tenuto.learner import Learner
 from tenuto.reports import DriftReport
+from tenuto.session.retiring import retired
 from tenuto.store.agenda import Agenda, Order, Return, Rows
 from tenuto.store.cursor import Cursor, Place
 from tenuto.store.journal import Journal
@@ -173,6 +174,8 @@ class Fold:
                 return Step(
                     k=self.k, first_seq=seqs[0], last_seq=seqs[-1], rows=0, verdict=f"hold: {body['reason']}"
                 )
+            case "retire":
+                said = retired(self.learner, body["adapter"])
             case "episode":
                 said = f"episode {body['number']}: {body['cause']}"
             case "outcome":

@@ -25,6 +25,7 @@ from tenuto.session.fold import Fold
 from tenuto.session.intake import Intake
 from tenuto.session.provenance import Answers, By, recalled
 from tenuto.session.reports import Forgotten, Progress
+from tenuto.session.retiring import retire
 from tenuto.session.screen import screen
 from tenuto.session.walk import Walk
 from tenuto.store.disk import Disk
@@ -218,6 +219,10 @@ class Session:
         self._walk.order("thaw", {})
         return self.run()
 
+    def retire(self, adapter: str) -> None:
+        """Have a closed adapter answer no row from this step on. ConfigError: there is no such one."""
+        retire(self._walk, adapter)
+
     def consolidate(self, reason: Reason | None = None, on_step: OnStep = None) -> SnapshotRow:
         """Learn what waits, let the learner consolidate, and take a snapshot; the journal has the reason."""
         self.flush(on_step)
@@ -227,10 +232,8 @@ class Session:
         return self.snapshot()
 
     def rest(self, scheduler: Scheduler, now: float, on_step: OnStep = None) -> Reason | None:
-        """Consolidate where the scheduler says it is due at this time, in seconds; why, or None.
-
-        It is told of the rows learned and the drifts found since it was last asked.
-        """
+        """Consolidate where the scheduler, told what came since it was asked last, says that it is due at
+        this time, in seconds; why, or None."""
         self._walk.tell(scheduler, now)
         reason = None if self.frozen else scheduler.due(now)
         if reason is not None:
@@ -273,11 +276,8 @@ class Session:
     ) -> Forgotten:
         """Exact unlearning: rows and those derived from them are wiped, the model is one that never saw them.
 
-        Args:
-            id, source, principal: whose rows, of one id or any of several; all that is given must fit.
-            on_step: called after each step that is made again.
-
-        Raises ConfigError: nothing fits. OutOfReach: it was learned before the oldest kept snapshot.
+        Rows of this id, source and principal, of one or any of several; `on_step` is told of each step made
+        again. Raises ConfigError: nothing fits. OutOfReach: it was learned before the oldest kept snapshot.
         """
         self.run()
         erased = recovery.erase(self.home, self.fold.cursor, id=id, source=source, principal=principal)

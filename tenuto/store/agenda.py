@@ -197,7 +197,7 @@ class Agenda:
                 return self._take(entry.plain())
             case "hold":
                 return self._hold(entry)
-            case "consolidate" | "config" | "audit" | "episode" | "outcome":
+            case "consolidate" | "config" | "audit" | "episode" | "outcome" | "retire":
                 return Order(entry)
             case "forget" | "thaw":
                 return None

@@ -25,7 +25,7 @@ check: $(VENV)/ready
 	$(BIN)/lint-imports
 
 unit: $(VENV)/ready
-	$(BIN)/python -m pytest -n 2 --doctest-modules tenuto tests
+	$(BIN)/python -m pytest -n 2 --dist worksteal --doctest-modules tenuto tests
 
 crash: $(VENV)/ready
 	$(BIN)/python -m tests.crash

@@ -13,6 +13,7 @@ import types
 import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Self
 
 from tenuto.errors import ConfigError
@@ -245,7 +246,12 @@ class EpisodeConfig(_Settings):
     candidates: int = _setting(2, "newest candidates that stay pinned", low=1)
 
 
-def _settings(cls: type) -> dict[str, tuple[Any, Limits]]:
+def _settings(cls: Any) -> dict[str, tuple[Any, Limits]]:
+    return _declared(cls)
+
+
+@cache
+def _declared(cls: Any) -> dict[str, tuple[Any, Limits]]:
     hints = typing.get_type_hints(cls)
     return {f.name: (hints[f.name], f.metadata["limits"]) for f in dataclasses.fields(cls)}
 

@@ -12,6 +12,7 @@ import importlib.util
 import inspect
 import pkgutil
 from collections.abc import Callable, Mapping
+from functools import cache
 from types import ModuleType
 from typing import Annotated, Any, get_args, get_origin, get_type_hints
 
@@ -40,6 +41,7 @@ def find(package: str, kind: str, name: str) -> ModuleType:
     return importlib.import_module(f"{package}.{name}")
 
 
+@cache
 def declared(make: Callable[..., Any]) -> dict[str, tuple[Any, Limits]]:
     """Type and limits of each option of a part's maker, as its annotations say."""
     found = {}

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -140,27 +140,26 @@ def digest(state: Any) -> str:
     True
     """
     h = hashlib.sha256()
-    for piece in _pieces(state):
-        h.update(piece)
+    _feed(state, h.update)
     return h.hexdigest()
 
 
-def _pieces(node: Any) -> Iterator[bytes]:
+def _feed(node: Any, update: Callable[[Any], None]) -> None:
     if isinstance(node, Tensor):
         flat = node.detach().cpu().contiguous()
-        yield f"tensor {flat.dtype} {tuple(flat.shape)}\n".encode()
+        update(f"tensor {flat.dtype} {tuple(flat.shape)}\n".encode())
         if flat.numel():
-            yield flat.view(-1).view(torch.uint8).numpy().tobytes()
+            update(flat.view(-1).view(torch.uint8).numpy())
     elif isinstance(node, dict):
-        yield f"dict {len(node)}\n".encode()
+        update(f"dict {len(node)}\n".encode())
         for name in sorted(node):
-            yield json.dumps(name).encode()
-            yield from _pieces(node[name])
+            update(json.dumps(name).encode())
+            _feed(node[name], update)
     elif isinstance(node, list):
-        yield f"list {len(node)}\n".encode()
+        update(f"list {len(node)}\n".encode())
         for child in node:
-            yield from _pieces(child)
+            _feed(child, update)
     elif isinstance(node, float):
-        yield f"float {node.hex()}\n".encode()
+        update(f"float {node.hex()}\n".encode())
     else:
-        yield f"{json.dumps(node)}\n".encode()
+        update(f"{json.dumps(node)}\n".encode())

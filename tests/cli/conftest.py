@@ -1,4 +1,5 @@
-"""The command as its users run it: a process of its own, on real files."""
+"""The command on real files: as its users run it, a process of its own, and, as that takes seconds to begin,
+in this process where only words and files are looked at."""
 
 from __future__ import annotations
 

@@ -14,7 +14,7 @@ import pytest
 
 from tenuto.store.database import Database, set_meta
 from tenuto.store.home import Home
-from tests.cli.conftest import ENVIRONMENT, TENUTO, document, example, tenuto, write
+from tests.cli.conftest import ENVIRONMENT, TENUTO, document, example, tenuto, within, write
 
 POWERLESS = """
 import ctypes, os, sys
@@ -43,30 +43,30 @@ BAD = [
 def test_bad_rows_are_set_aside_one_by_one_and_the_stream_goes_on(tmp_path: Path) -> None:
     rows = [*GOOD[:30], *(row for row, _ in BAD), GOOD[3], *GOOD[30:]]
     path = write(tmp_path / "mixed.jsonl", rows)
-    done = tenuto("learn", path, "--home", tmp_path / "home", "--json")
+    done = within("learn", path, "--home", tmp_path / "home", "--json")
     assert done.returncode == 0, done.stderr
     told = document(done)
     assert (told["rows"], told["accepted"], told["duplicates"], told["quarantined"]) == (60, 60, 1, len(BAD))
-    apart = document(tenuto("quarantine", "--home", tmp_path / "home", "--json"))["rows"]
+    apart = document(within("quarantine", "--home", tmp_path / "home", "--json"))["rows"]
     assert len(apart) == len(BAD)
     for offset, (_, reason) in enumerate(BAD, start=30):
         assert reason in next(row["reason"] for row in apart if row["row"] == offset)
-    again = document(tenuto("learn", path, "--home", tmp_path / "home", "--json"))
+    again = document(within("learn", path, "--home", tmp_path / "home", "--json"))
     assert (again["rows"], again["quarantined"], again["digest"]) == (0, 0, told["digest"])
-    clean = tenuto("learn", write(tmp_path / "clean.jsonl", GOOD), "--home", tmp_path / "other", "--json")
+    clean = within("learn", write(tmp_path / "clean.jsonl", GOOD), "--home", tmp_path / "other", "--json")
     assert document(clean)["digest"] == told["digest"]
 
 
 def test_strict_stops_at_the_bad_row_and_keeps_what_came_before(tmp_path: Path) -> None:
     path = write(tmp_path / "mixed.jsonl", [*GOOD[:30], BAD[1][0], *GOOD[30:]])
-    done = tenuto("learn", path, "--home", tmp_path / "home", "--strict", "--json")
+    done = within("learn", path, "--home", tmp_path / "home", "--strict", "--json")
     told = document(done)
     assert done.returncode == 1
     assert done.stderr == f"error: {told['error']['message']}\n"
     assert told["error"]["kind"] == "ExampleError"
     assert "row 'r100'" in told["error"]["message"]
     assert (told["rows"], told["quarantined"]) == (30, 0)
-    lenient = document(tenuto("learn", path, "--home", tmp_path / "home", "--lenient", "--json"))
+    lenient = document(within("learn", path, "--home", tmp_path / "home", "--lenient", "--json"))
     assert (lenient["rows"], lenient["quarantined"]) == (30, 1)
 
 
@@ -74,14 +74,14 @@ def test_a_file_cut_in_the_middle_is_learned_up_to_the_cut_and_on_once_it_is_who
     path = write(tmp_path / "train.jsonl", GOOD)
     whole = path.read_bytes()
     path.write_bytes(whole[: whole.index(b'"r40"')])
-    done = tenuto("learn", path, "--home", tmp_path / "home", "--json")
+    done = within("learn", path, "--home", tmp_path / "home", "--json")
     assert done.returncode == 1
     assert "train.jsonl is cut at row 40, line 41" in done.stderr
     assert document(done)["accepted"] == 40
     path.write_bytes(whole)
-    again = document(tenuto("learn", path, "--home", tmp_path / "home", "--json"))
+    again = document(within("learn", path, "--home", tmp_path / "home", "--json"))
     assert again["accepted"] == 20
-    assert document(tenuto("status", "--home", tmp_path / "home", "--json"))["rows"]["learned"] == 60
+    assert document(within("status", "--home", tmp_path / "home", "--json"))["rows"]["learned"] == 60
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ def test_a_file_that_cannot_be_read_is_told(
 ) -> None:
     if content is not None:
         (tmp_path / name).write_bytes(content)
-    done = tenuto("learn", tmp_path / name, "--home", tmp_path / "home", "--json")
+    done = within("learn", tmp_path / name, "--home", tmp_path / "home", "--json")
     assert done.returncode == 1
     assert fault in done.stderr
     assert fault in document(done)["error"]["message"]
@@ -129,7 +129,7 @@ def test_a_home_of_a_newer_release_is_left_alone(tmp_path: Path, learned: Path) 
         set_meta(connection, "format", 99)
     database.close()
     for command in (("status",), ("learn", write(tmp_path / "more.jsonl", GOOD))):
-        done = tenuto(*command, "--home", home, "--json")
+        done = within(*command, "--home", home, "--json")
         assert done.returncode == 1
         assert document(done)["error"]["kind"] == "HomeTooNew"
         assert "has format 99" in done.stderr
@@ -139,7 +139,7 @@ def test_a_home_of_a_newer_release_is_left_alone(tmp_path: Path, learned: Path) 
 def test_a_home_is_opened_by_one_writer(tmp_path: Path, learned: Path) -> None:
     home = shutil.copytree(learned, tmp_path / "home")
     with Home.open(home):
-        done = tenuto("learn", write(tmp_path / "more.jsonl", GOOD), "--home", home, "--json")
+        done = within("learn", write(tmp_path / "more.jsonl", GOOD), "--home", home, "--json")
     assert done.returncode == 1
     assert document(done)["error"]["kind"] == "HomeLocked"
     assert f"is open in process {os.getpid()}" in done.stderr
@@ -167,16 +167,16 @@ def test_a_full_disk_loses_nothing(tmp_path: Path) -> None:
     assert full.returncode == 1
     assert document(full)["error"]["kind"] == "OutOfSpace"
     assert "What was acknowledged is safe" in full.stderr
-    kept = document(tenuto("status", "--home", tmp_path / "home", "--json"))["rows"]
+    kept = document(within("status", "--home", tmp_path / "home", "--json"))["rows"]
     assert 200 <= kept["learned"] + kept["queued"] < 3000
-    told = document(tenuto(*given))
-    assert document(tenuto("status", "--home", tmp_path / "home", "--json"))["rows"]["learned"] == 3000
-    whole = document(tenuto("learn", path, "--home", tmp_path / "other", "--set", "hidden=[8]", "--json"))
+    told = document(within(*given))
+    assert document(within("status", "--home", tmp_path / "home", "--json"))["rows"]["learned"] == 3000
+    whole = document(within("learn", path, "--home", tmp_path / "other", "--set", "hidden=[8]", "--json"))
     assert told["digest"] == whole["digest"]
 
 
 def test_json_holds_every_error(tmp_path: Path) -> None:
-    done = tenuto("learn", "x", "--home", tmp_path, "--hoem", "y", "--json")
+    done = within("learn", "x", "--home", tmp_path, "--hoem", "y", "--json")
     assert done.returncode == 2
     assert json.loads(done.stdout)["error"]["kind"] == "NoSuchOption"
 
@@ -206,7 +206,7 @@ def test_json_holds_every_error(tmp_path: Path) -> None:
 )
 def test_what_is_misspelt_is_named(tmp_path: Path, arguments: tuple[str, ...], code: int, told: str) -> None:
     rows = write(tmp_path / "train.jsonl", GOOD)
-    done = tenuto(*(one.format(rows=rows, home=tmp_path / "home") for one in arguments))
+    done = within(*(one.format(rows=rows, home=tmp_path / "home") for one in arguments))
     assert done.returncode == code
     assert told in done.stderr
     assert "Traceback" not in done.stderr
@@ -216,6 +216,6 @@ def test_what_is_misspelt_is_named(tmp_path: Path, arguments: tuple[str, ...], c
 def test_what_a_home_was_made_with_stays(tmp_path: Path, learned: Path) -> None:
     home = shutil.copytree(learned, tmp_path / "home")
     rows = write(tmp_path / "more.jsonl", GOOD)
-    done = tenuto("learn", rows, "--home", home, "--memory-size", 41)
+    done = within("learn", rows, "--home", home, "--memory-size", 41)
     assert done.returncode == 1
     assert "was made with memory_size 40, not 41" in done.stderr

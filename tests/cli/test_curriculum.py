@@ -12,7 +12,7 @@ from tenuto import Session, open_stream
 from tenuto.errors import StoreError
 from tenuto.store.home import Home
 from tenuto.streams import Pacing, paced
-from tests.cli.conftest import ENVIRONMENT, TENUTO, document, killed, tenuto, write
+from tests.cli.conftest import ENVIRONMENT, TENUTO, document, killed, within, write
 from tests.levels import levelled
 
 ROWS = 2400
@@ -62,22 +62,22 @@ def test_killed_while_rows_are_held_back_it_loses_none_and_keeps_the_order(
     assert cut == whole[: len(cut)]
     assert {own for _, own in cut} != set(range(len(cut))), "rows were held back when it was killed"
 
-    told = document(tenuto("learn", stream, "--home", home, *OPTIONS, *CURRICULUM))
+    told = document(within("learn", stream, "--home", home, *OPTIONS, *CURRICULUM))
     assert told["digest"] == digest
     assert entries(home) == whole
 
 
 def test_what_a_curriculum_cannot_do_is_said(stream: Path, tmp_path: Path) -> None:
     home = tmp_path / "home"
-    lone = tenuto("learn", stream, "--home", home, "--pacing", "window=3")
+    lone = within("learn", stream, "--home", home, "--pacing", "window=3")
     assert lone.returncode == 2
     assert "give --curriculum too" in lone.stderr
-    unknown = tenuto("learn", stream, "--home", home, "--curriculum", "--pacing", "speed=3")
+    unknown = within("learn", stream, "--home", home, "--curriculum", "--pacing", "speed=3")
     assert unknown.returncode != 0
     assert (
         "a curriculum has no option 'speed'; it has: window, patience, start, power, rows" in unknown.stderr
     )
-    pipe = tenuto("learn", "-", "--home", home, "--curriculum", stdin=stream.read_text())
+    pipe = within("learn", "-", "--home", home, "--curriculum", stdin=stream.read_text())
     assert pipe.returncode != 0
     assert "stdin is a pipe" in pipe.stderr
     assert acknowledged(home) == 0

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from safetensors.torch import load_file
 
-from tests.cli.conftest import document, example, tenuto, write
+from tests.cli.conftest import document, example, within, write
 
 
 def test_a_distilled_model_is_measured_and_can_be_learned_on_from(learned: Path, tmp_path: Path) -> None:
@@ -15,7 +15,7 @@ def test_a_distilled_model_is_measured_and_can_be_learned_on_from(learned: Path,
     more = write(tmp_path / "more.jsonl", [example(n) for n in range(300)])
     out = tmp_path / "small.safetensors"
     asked = ("export", "--home", learned, "--distil", "4", "--rows", more, "--holdout", unseen, "--json")
-    told = document(tenuto(*asked, "--out", out))
+    told = document(within(*asked, "--out", out))
     assert told["after"]["bytes"] == out.stat().st_size < told["before"]["bytes"]
     tensors = load_file(out)
     trained = {name: tensor for name, tensor in tensors.items() if not name.startswith("standardize")}
@@ -24,7 +24,7 @@ def test_a_distilled_model_is_measured_and_can_be_learned_on_from(learned: Path,
     assert told["seen"] is False
     assert told["after"]["accuracy"] > 0.5
     home = tmp_path / "small"
-    begun = tenuto(
+    begun = within(
         *("learn", more, "--home", home, "--model", told["model"], "--weights", out, "--learning-rate", "0"),
         *("--classes", ",".join(map(str, told["classes"])), "--holdout", unseen, "--json"),
     )
@@ -34,10 +34,10 @@ def test_a_distilled_model_is_measured_and_can_be_learned_on_from(learned: Path,
 
 def test_the_whole_model_and_a_word_to_a_person(learned: Path, tmp_path: Path) -> None:
     out = tmp_path / "model.safetensors"
-    told = document(tenuto("export", "--home", learned, "--out", out, "--json"))
+    told = document(within("export", "--home", learned, "--out", out, "--json"))
     assert told == {"out": str(out), "bytes": out.stat().st_size}
     assert len(load_file(out)["head.bias"]) == 4
-    said = tenuto("export", "--home", learned, "--out", out, "--distil", "3", "--epochs", "2")
+    said = within("export", "--home", learned, "--out", out, "--distil", "3", "--epochs", "2")
     assert said.returncode == 0, said.stderr
     assert f"--weights {out} --classes" in said.stdout
     assert "held out, which the large model may have learned" in said.stdout
@@ -50,7 +50,7 @@ def test_wrong_options_are_named(learned: Path, tmp_path: Path) -> None:
         ("--holdout", "rows.jsonl"): "--distil WIDTHS",
         ("--out", tmp_path / "no" / "model"): "there is no folder",
     }.items():
-        said = tenuto("export", "--home", learned, "--out", out, *wrong)
+        said = within("export", "--home", learned, "--out", out, *wrong)
         assert said.returncode == 2, said.stdout
         assert word in said.stderr
     assert not out.exists()

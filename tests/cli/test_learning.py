@@ -18,7 +18,7 @@ import pytest
 
 from tenuto import Session, open_stream
 from tenuto.store.database import Database
-from tests.cli.conftest import ENVIRONMENT, TENUTO, document, example, tenuto, write
+from tests.cli.conftest import ENVIRONMENT, TENUTO, document, example, tenuto, within, write
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def test_learn_tells_what_it_did(learned: Path, home: Path, tmp_path: Path) -> N
     held = write(tmp_path / "held.jsonl", [example(number) for number in range(900, 1000)])
     more = write(tmp_path / "more.jsonl", [example(number) for number in (*range(5), *range(400, 495))])
     given = ("--holdout", held, "--learning-rate", 0.1, "--no-flush", "--json")
-    told = document(tenuto("learn", more, "--home", home, *given))
+    told = document(within("learn", more, "--home", home, *given))
     assert (told["accepted"], told["duplicates"], told["rows"], told["steps"]) == (95, 5, 90, 10)
     assert 0.5 < told["retention"] <= 1
     assert 0.5 < told["holdout"] <= 1
@@ -43,10 +43,10 @@ def test_learn_tells_what_it_did(learned: Path, home: Path, tmp_path: Path) -> N
         assert session.fold.cursor.pending == [
             *range(session.fold.cursor.seq - 4, session.fold.cursor.seq + 1)
         ]
-    back = tenuto("learn", more, "--home", home, "--from", "genesis")
+    back = within("learn", more, "--home", home, "--from", "genesis")
     assert back.returncode == 0, back.stderr
     assert "nothing new" in back.stdout
-    status = document(tenuto("status", "--home", home, "--json"))
+    status = document(within("status", "--home", home, "--json"))
     assert status["rows"]["learned"] == 0
     assert status["rows"]["aside"] == 395
 
@@ -64,7 +64,7 @@ def test_predict_answers_every_row_in_its_place(learned: Path, tmp_path: Path) -
     rows = [{"input": example(number)["input"], "id": f"q{number}"} for number in range(500, 520)]
     bad = [{"input": [1.0]}, "{broken"]
     path = write(tmp_path / "ask.jsonl", [*rows[:7], *bad, *rows[7:]])
-    done = tenuto("predict", path, "--home", learned)
+    done = within("predict", path, "--home", learned)
     assert done.returncode == 1
     assert done.stderr == "error: 2 rows could not be answered; each says why in its place\n"
     answers = [json.loads(line) for line in done.stdout.splitlines()]
@@ -97,7 +97,7 @@ def test_predict_answers_every_row_in_its_place(learned: Path, tmp_path: Path) -
 def test_recall_finds_the_entries_a_session_finds(learned: Path, tmp_path: Path) -> None:
     rows = [{"input": example(number)["input"], "id": f"q{number}"} for number in range(500, 505)]
     path = write(tmp_path / "ask.jsonl", [*rows, {"input": [1.0]}])
-    done = tenuto("recall", path, "--home", learned, "--count", 3, "--by", "inputs", "--json")
+    done = within("recall", path, "--home", learned, "--count", 3, "--by", "inputs", "--json")
     assert done.returncode == 1
     told = document(done)
     assert (told["errors"], told["recalled"][5]["id"]) == (1, "ask.jsonl:5")
@@ -111,17 +111,17 @@ def test_recall_finds_the_entries_a_session_finds(learned: Path, tmp_path: Path)
 
 
 def test_forget_is_exact_and_verified(home: Path, tmp_path: Path) -> None:
-    told = document(tenuto("forget", "--home", home, "--id", "r123", "--json"))
+    told = document(within("forget", "--home", home, "--id", "r123", "--json"))
     assert (told["entries"], told["quarantined"], told["rebuilt_from"]) == (1, 0, 0)
     rows = write(tmp_path / "train.jsonl", [example(number) for number in range(300) if number != 123])
     config = {"memory_size": 40, "learning_rate": 0.05}
     with Session(tmp_path / "never", config=config, method="derpp") as session:
         session.learn(open_stream(rows))
         assert session.learner.digest() == told["digest"]
-    again = tenuto("forget", "--home", home, "--id", "r123")
+    again = within("forget", "--home", home, "--id", "r123")
     assert again.returncode == 1
     assert "there is nothing of 'r123' to forget" in again.stderr
-    verified = document(tenuto("verify", "--home", home, "--json"))
+    verified = document(within("verify", "--home", home, "--json"))
     assert verified["holds"] is True
     assert (verified["log"]["first"], verified["log"]["last"]) == (0, told["step"])
 
@@ -131,7 +131,7 @@ def test_verify_finds_a_digest_that_differs_and_a_file_that_changed(home: Path) 
     with database.transaction() as connection:
         connection.execute("UPDATE steps SET digest = ? WHERE k = 30", ("0" * 64,))
     database.close()
-    differs = tenuto("verify", "--home", home)
+    differs = within("verify", "--home", home)
     assert differs.returncode == 3
     assert "DOES NOT HOLD" in differs.stdout
     assert "first at step 30" in differs.stdout
@@ -139,7 +139,7 @@ def test_verify_finds_a_digest_that_differs_and_a_file_that_changed(home: Path) 
     content = bytearray(blob.read_bytes())
     content[-1] ^= 1
     blob.write_bytes(content)
-    changed = tenuto("verify", "--home", home, "--json")
+    changed = within("verify", "--home", home, "--json")
     assert changed.returncode == 3
     assert document(changed)["findings"]
 
@@ -148,13 +148,13 @@ def test_numbers_are_learned_and_asked_by_their_error(tmp_path: Path) -> None:
     rows = [{**example(number), "target": sum(example(number)["input"])} for number in range(330)]
     train, held = write(tmp_path / "train.jsonl", rows[:300]), write(tmp_path / "held.jsonl", rows[300:])
     given = ("--task", "regression", "--learning-rate", 0.02, "--holdout", held)
-    done = tenuto("learn", train, "--home", tmp_path / "home", *given)
+    done = within("learn", train, "--home", tmp_path / "home", *given)
     assert done.returncode == 0, done.stderr
     assert "retention" not in done.stdout
-    told = document(tenuto("learn", train, "--home", tmp_path / "home", "--holdout", held, "--json"))
+    told = document(within("learn", train, "--home", tmp_path / "home", "--holdout", held, "--json"))
     assert told["progressive_accuracy"] is told["retention"] is None
     assert f"{told['holdout_error']:.4g} mean squared error" in done.stdout
-    answers = tenuto("predict", held, "--home", tmp_path / "home").stdout.splitlines()
+    answers = within("predict", held, "--home", tmp_path / "home").stdout.splitlines()
     errors = [
         (json.loads(said)["label"] - row["target"]) ** 2
         for said, row in zip(answers, rows[300:], strict=True)

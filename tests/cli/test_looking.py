@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tenuto.store.home import Home
-from tests.cli.conftest import document, example, tenuto, write
+from tests.cli.conftest import document, example, within, write
 
 HEAVY = {"torch", "numpy", "rich", "sklearn", "matplotlib"}
 
@@ -32,7 +32,7 @@ def test_looking_imports_nothing_heavy(learned: Path, tmp_path: Path) -> None:
 
 
 def test_status_tells_everything(learned: Path) -> None:
-    told = document(tenuto("status", "--home", learned, "--json"))
+    told = document(within("status", "--home", learned, "--json"))
     assert told["method"] == "derpp"
     assert told["rows"] == {
         "learned": 300,
@@ -51,7 +51,7 @@ def test_status_tells_everything(learned: Path) -> None:
     assert told["sources"] == [{"name": "train.jsonl", "rows": 302}]
     assert told["bytes"]["blobs"] > 1000
     assert told["writer"] is None
-    text = tenuto("status", "--home", learned).stdout
+    text = within("status", "--home", learned).stdout
     for part in (
         "derpp on mlp",
         "300 learned, 0 queued, 2 quarantined",
@@ -65,36 +65,36 @@ def test_status_tells_everything(learned: Path) -> None:
 def test_status_names_the_writer_it_stands_beside(tmp_path: Path) -> None:
     config = {"method": "er", "options": {}, "model": "mlp", "config": {"task": "regression", "seed": 4}}
     with Home.create(tmp_path / "home", config=config) as home:
-        told = document(tenuto("status", "--home", home.path, "--json"))
+        told = document(within("status", "--home", home.path, "--json"))
     assert told["writer"] is not None
     assert told["step"] == 0
     assert told["loss"] is told["progressive_accuracy"] is None
 
 
 def test_quarantine_tells_rows_and_reasons(learned: Path) -> None:
-    told = document(tenuto("quarantine", "--home", learned, "--json"))
+    told = document(within("quarantine", "--home", learned, "--json"))
     assert told["quarantined"] == 2
     short, malformed = told["rows"]
     assert (short["id"], short["row"]) == ("short", 301)
     assert "row 'short': input has shape (1,) instead of (4,)" in short["reason"]
     assert malformed["content"] == '{"input": [1, 2'
     assert "line 301 (row 300)" in malformed["reason"]
-    assert document(tenuto("quarantine", "--home", learned, "--json", "--id", "short"))["rows"] == [short]
-    text = tenuto("quarantine", "--home", learned, "--limit", 1).stdout
+    assert document(within("quarantine", "--home", learned, "--json", "--id", "short"))["rows"] == [short]
+    text = within("quarantine", "--home", learned, "--limit", 1).stdout
     assert "short" in text
     assert "1 of 2 rows set apart" in text
 
 
 def test_snapshots_can_be_listed(learned: Path) -> None:
-    told = document(tenuto("snapshots", "--home", learned, "--json"))["snapshots"]
+    told = document(within("snapshots", "--home", learned, "--json"))["snapshots"]
     assert [row["step"] for row in told] == [30, 0]
-    assert told[0]["digest"] == document(tenuto("status", "--home", learned, "--json"))["digest"]
-    assert "genesis" in tenuto("snapshots", "--home", learned).stdout
+    assert told[0]["digest"] == document(within("status", "--home", learned, "--json"))["digest"]
+    assert "genesis" in within("snapshots", "--home", learned).stdout
 
 
 def test_a_report_is_a_page_and_a_picture(learned: Path, tmp_path: Path) -> None:
     page, picture = tmp_path / "r.html", tmp_path / "r.png"
-    done = tenuto("report", "--home", learned, "--out", page, "--png", picture, "--json")
+    done = within("report", "--home", learned, "--out", page, "--png", picture, "--json")
     assert document(done) == {
         "home": str(learned),
         "report": str(page),
@@ -113,7 +113,7 @@ def test_a_report_is_a_page_and_a_picture(learned: Path, tmp_path: Path) -> None
 
 
 def test_a_report_that_cannot_be_written_says_where(learned: Path, tmp_path: Path) -> None:
-    done = tenuto("report", "--home", learned, "--out", tmp_path / "none" / "r.html")
+    done = within("report", "--home", learned, "--out", tmp_path / "none" / "r.html")
     assert done.returncode == 1
     assert done.stderr == f"error: {tmp_path / 'none' / 'r.html'}: No such file or directory\n"
 
@@ -123,7 +123,7 @@ def test_a_report_that_cannot_be_written_says_where(learned: Path, tmp_path: Pat
 )
 def test_a_home_that_is_not_there_is_named(verb: str, tmp_path: Path) -> None:
     needs: dict[str, tuple[Any, ...]] = {"predict": ("-",), "recall": ("-",), "forget": ("--id", "x")}
-    done = tenuto(verb, *needs.get(verb, ()), "--home", tmp_path / "none", "--json")
+    done = within(verb, *needs.get(verb, ()), "--home", tmp_path / "none", "--json")
     assert done.returncode == 1
     assert document(done)["error"]["kind"] == "HomeMissing"
     assert f"there is no home at {tmp_path / 'none'}" in done.stderr
@@ -132,14 +132,14 @@ def test_a_home_that_is_not_there_is_named(verb: str, tmp_path: Path) -> None:
 
 def test_the_doctor_names_what_is_wrong_and_changes_nothing(learned: Path, tmp_path: Path) -> None:
     before = {path: path.read_bytes() for path in learned.rglob("*") if path.is_file()}
-    told = document(tenuto("doctor", "--home", learned, "--json"))
+    told = document(within("doctor", "--home", learned, "--json"))
     assert {path: path.read_bytes() for path in before} == before
     assert set(told) == {"home", "findings"}
     home = tmp_path / "home"
     rows = write(tmp_path / "rows.jsonl", [example(n) for n in range(2200)])
-    made = tenuto("learn", rows, "--home", home, "--method", "lwf", "--set", "replay_ratio=0.9")
+    made = within("learn", rows, "--home", home, "--method", "lwf", "--set", "replay_ratio=0.9")
     assert made.returncode == 0, made.stderr
-    said = tenuto("doctor", "--home", home)
+    said = within("doctor", "--home", home)
     assert said.returncode == 0, said.stderr
     assert "never_consolidated (critical)" in said.stdout
     assert "remedy: call consolidate()" in said.stdout

@@ -9,7 +9,7 @@ import pytest
 from tenuto import methods
 from tenuto.cli.methods import read
 from tenuto.parts import find, names
-from tests.cli.conftest import document, tenuto
+from tests.cli.conftest import document, within
 from tests.cli.test_looking import imported
 
 METHODS = names("tenuto.methods")
@@ -28,16 +28,16 @@ def test_what_is_read_is_what_is_there(name: str) -> None:
 
 
 def test_it_lists_every_method() -> None:
-    done = tenuto("methods")
+    done = within("methods")
     assert done.returncode == 0
     assert [line.split()[0] for line in done.stdout.splitlines()] == METHODS
-    told = document(tenuto("methods", "--json"))["methods"]
+    told = document(within("methods", "--json"))["methods"]
     assert [method["name"] for method in told] == METHODS
     assert all(method["about"] for method in told)
 
 
 def test_it_tells_of_one_method() -> None:
-    told = document(tenuto("methods", "der++", "--json"))
+    told = document(within("methods", "der++", "--json"))
     assert told["name"] == "derpp"
     assert told["options"][0] == {
         "name": "alpha",
@@ -50,13 +50,13 @@ def test_it_tells_of_one_method() -> None:
         "unit": "nats per squared logit",
         "help": "weight of the stored outputs.",
     }
-    text = tenuto("methods", "derpp").stdout
+    text = within("methods", "derpp").stdout
     assert "||z - z_stored||^2" in text
     assert "float, at least 0; usually 0.1 to 1 nats per squared logit; default 1.0" in text
 
 
 def test_an_unknown_method_names_the_known() -> None:
-    done = tenuto("methods", "eer", "--json")
+    done = within("methods", "eer", "--json")
     assert done.returncode == 1
     assert "unknown method 'eer'; known: agem, " in done.stderr
     assert document(done)["error"]["kind"] == "ConfigError"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from pathlib import Path
 
-from tests.cli.conftest import document, example, tenuto, write
+from tests.cli.conftest import document, example, within, write
 
 GUARD = ("--set", "guard=finite+poisoning", "--learning-rate", "0.05", "--set", "momentum=0.9")
 
@@ -21,30 +21,30 @@ def test_rows_that_a_guard_left_out_are_listed_approved_and_rejected(tmp_path: P
     late = rows[200:]
     random.Random(0).shuffle(late)
     file = write(tmp_path / "rows.jsonl", [*rows[:200], *sent(range(500, 1500), "ann"), *late])
-    done = tenuto("learn", file, "--home", home, *GUARD)
+    done = within("learn", file, "--home", home, *GUARD)
     assert done.returncode == 0, done.stderr
-    told = document(tenuto("review", "--home", home, "--json"))
+    told = document(within("review", "--home", home, "--json"))
     assert told["aside"] > 50
     assert len(told["rows"]) == 20
     assert {row["principal"] for row in told["rows"]} == {"eve"}
     assert all(row["reason"].startswith("evict: ") and row["step"] for row in told["rows"])
-    assert "lying aside" in tenuto("status", "--home", home).stdout
+    assert "lying aside" in within("status", "--home", home).stdout
     one, other = told["rows"][0]["id"], told["rows"][1]["id"]
-    done = document(tenuto("review", "--home", home, "--approve", one, "--json"))
+    done = document(within("review", "--home", home, "--approve", one, "--json"))
     assert (done["approved"], done["learned"]) == (1, 1)
-    done = document(tenuto("review", "--home", home, "--reject", other, "--json"))
+    done = document(within("review", "--home", home, "--reject", other, "--json"))
     assert done["rejected"] == 1
-    again = document(tenuto("review", "--home", home, "--limit", 1000, "--json"))
+    again = document(within("review", "--home", home, "--limit", 1000, "--json"))
     assert again["aside"] == len(again["rows"]) == told["aside"] - 2
     assert not {one, other} & {row["id"] for row in again["rows"]}
-    done = tenuto("review", "--home", home, "--approve", one)
+    done = within("review", "--home", home, "--approve", one)
     assert done.returncode == 2
     assert f"no row '{one}' lies aside" in done.stderr
-    assert "all" in tenuto("review", "--help").stdout
-    done = document(tenuto("review", "--home", home, "--approve", "all", "--json"))
+    assert "all" in within("review", "--help").stdout
+    done = document(within("review", "--home", home, "--approve", "all", "--json"))
     assert done["learned"] == told["aside"] - 2
-    assert "no row lies aside" in tenuto("review", "--home", home).stdout
-    assert tenuto("verify", "--home", home).returncode == 0
+    assert "no row lies aside" in within("review", "--home", home).stdout
+    assert within("verify", "--home", home).returncode == 0
 
 
 def test_a_learner_that_lost_what_it_knew_is_frozen_rolled_back_and_thawed(tmp_path: Path) -> None:
@@ -52,23 +52,23 @@ def test_a_learner_that_lost_what_it_knew_is_frozen_rolled_back_and_thawed(tmp_p
     first = write(tmp_path / "first.jsonl", sent(range(1000), "ann"))
     then = write(tmp_path / "then.jsonl", sent(range(1000, 2500), "ann", shift=1))
     asked = ("--holdout", held, "--audit-every", 50, "--set", "guard=finite+retention")
-    assert tenuto("learn", first, "--home", home, "--audit-every", 50).returncode == 2
-    told = document(tenuto("learn", first, "--home", home, *GUARD[2:], *asked, "--json"))
+    assert within("learn", first, "--home", home, "--audit-every", 50).returncode == 2
+    told = document(within("learn", first, "--home", home, *GUARD[2:], *asked, "--json"))
     assert (told["rows"], told["frozen"]) == (1000, None)
-    told = document(tenuto("learn", then, "--home", home, *asked, "--json"))
+    told = document(within("learn", then, "--home", home, *asked, "--json"))
     assert "retention fell to" in told["frozen"]
     assert told["accepted"] == 1500
     assert told["rows"] < 1500
-    status = document(tenuto("status", "--home", home, "--json"))
+    status = document(within("status", "--home", home, "--json"))
     assert status["frozen"] == told["frozen"]
     assert status["rows"]["queued"] == 1500 - told["rows"]
-    assert "tenuto thaw" in tenuto("status", "--home", home).stdout
-    again = document(tenuto("thaw", "--home", home, "--json"))
+    assert "tenuto thaw" in within("status", "--home", home).stdout
+    again = document(within("thaw", "--home", home, "--json"))
     assert again["learned"] == 1500 - told["rows"]
-    assert tenuto("thaw", "--home", home).returncode == 1
-    back = document(tenuto("rollback", "--home", home, "--json"))
+    assert within("thaw", "--home", home).returncode == 1
+    back = document(within("rollback", "--home", home, "--json"))
     assert back["step"] < again["step"]
     assert back["aside"] > 0
-    back = document(tenuto("rollback", "genesis", "--home", home, "--json"))
+    back = document(within("rollback", "genesis", "--home", home, "--json"))
     assert (back["step"], back["aside"]) == (0, 2500)
-    assert tenuto("verify", "--home", home).returncode == 0
+    assert within("verify", "--home", home).returncode == 0

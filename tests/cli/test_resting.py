@@ -12,7 +12,7 @@ import pytest
 
 from tenuto.errors import StoreError
 from tenuto.store.home import Home
-from tests.cli.conftest import ENVIRONMENT, TENUTO, document, example, tenuto
+from tests.cli.conftest import ENVIRONMENT, TENUTO, document, example, within
 
 
 def rests(home: Path) -> list[str]:
@@ -44,12 +44,12 @@ def test_a_silence_brings_a_rest_and_a_replay_needs_no_clock(tmp_path: Path) -> 
     with Home.view(home) as view:
         [order] = [entry for entry in view.journal.commands() if entry.kind == "consolidate"]
         assert order.plain()["found"].startswith("no row came for")
-    assert document(tenuto("verify", "--home", home, "--json"))["holds"] is True
+    assert document(within("verify", "--home", home, "--json"))["holds"] is True
 
 
 @pytest.mark.parametrize(("flag", "named"), [("--rest-at=24", "hour"), ("--rest-idle=0", "idle")])
 def test_an_hour_that_is_none_is_refused(tmp_path: Path, flag: str, named: str) -> None:
-    done = tenuto("learn", "-", "--home", tmp_path / "home", flag)
+    done = within("learn", "-", "--home", tmp_path / "home", flag)
     assert done.returncode != 0
     assert named in done.stderr
     assert not (tmp_path / "home").exists()

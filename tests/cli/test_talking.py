@@ -37,12 +37,12 @@ def test_it_answers_and_is_corrected(home: Path) -> None:
     assert said.returncode == 0, said.stderr
     assert said.stdout.startswith("blue stones")
     assert "never read" not in said.stdout
-    told = document(tenuto("correct", "Tim has a", "green hat", "--home", home, *WHO, "ann", "--json"))
+    told = document(within("correct", "Tim has a", "green hat", "--home", home, *WHO, "ann", "--json"))
     assert told["now"].startswith("green hat")
     assert not told["before"].startswith("green hat")
     assert "learned as correction:0 in" in told["came"]
     talk = "Sam saw a\n/correct big red fox\nSam saw a\n/correct\n\n"
-    said = tenuto("chat", "--home", home, *WHO, "bob", "--most", 8, stdin=talk)
+    said = within("chat", "--home", home, *WHO, "bob", "--most", 8, stdin=talk)
     before, _, after = said.stdout.partition("learned as correction:1 in")
     assert not before.startswith("big red fox")
     assert after.count("big red fox") == 2

@@ -58,9 +58,9 @@ def test_regression(method: str, check: checks.Check) -> None:
     check(maker(method, task="regression", learning_rate=0.01), numbers(WALK))
 
 
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("optimizer", sorted(set(OPTIMIZERS) - {"sgd"}))
 @pytest.mark.parametrize("method", METHODS)
-def test_parameters_that_grow_under_every_optimizer(method: str, optimizer: str) -> None:
+def test_parameters_that_grow_under_every_other_optimizer(method: str, optimizer: str) -> None:
     make = maker(method, optimizer=optimizer)
     checks.resumes_at_every_step(make, WALK)
     checks.goes_back_in_time(make, WALK)

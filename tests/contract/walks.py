@@ -29,6 +29,8 @@ OPTIMIZERS: dict[str, tuple[dict[str, Any], Factory | None]] = {
     "rmsprop": ({}, lambda params: torch.optim.RMSprop(params, lr=0.01, momentum=0.5)),
     "nadam": ({}, lambda params: torch.optim.NAdam(params, lr=0.01)),
 }
+OPTIONS: dict[str, dict[str, Any]] = {"gdumb": {"epochs": 3}}
+"""Of methods that would pass over their memory too often for a small check."""
 
 
 def normed(outputs: int = len(CLASSES)) -> nn.Module:
@@ -66,7 +68,8 @@ def maker(
 
     def make(seed: int) -> Learner:
         seeded = replace(config, seed=seed)
-        return Learner(model() if model else None, seeded, method=method, optimizer=factory)
+        options = OPTIONS.get(method)
+        return Learner(model() if model else None, seeded, method=method, options=options, optimizer=factory)
 
     return make
 

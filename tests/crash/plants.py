@@ -100,8 +100,8 @@ SLOW = 0.004
 """Seconds that a commit takes on a real disk."""
 APPEND, CONNECT = Journal.append, database._connect
 PLANTS: Mapping[str, Plant] = {
-    "answer-before-commit": Plant("kills", 60, Client, "perform", _answers_first),
-    "cursor-apart-from-steps": Plant("kills", 120, Ledger, "commit", _cursor_first),
+    "answer-before-commit": Plant("kills", 30, Client, "perform", _answers_first),
+    "cursor-apart-from-steps": Plant("kills", 60, Ledger, "commit", _cursor_first),
     "synchronous-normal": Plant("cuts", 300, database, "_connect", _normal),
     "no-sync-of-folders": Plant("cuts", 300, TappedSystem, "fsync_dir", _nothing),
     "rename-before-sync": Plant("cuts", 600, TappedSystem, "fsync", _nothing),

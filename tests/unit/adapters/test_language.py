@@ -175,12 +175,12 @@ def test_the_fisher_information_of_a_draw_is_a_mean_over_what_the_model_says() -
     objective, params = learner._objective, learner.body.params
     one, same = (fisher.fisher(objective, params, _batch(row), kind) for kind in ("exact", "sampled"))
     assert trees.digest(one) == trees.digest(same)
-    found = [fisher.fisher(objective, params, _batch(row), "sampled", number=n) for n in range(400)]
+    found = [fisher.fisher(objective, params, _batch(row), "sampled", number=n) for n in range(200)]
     outputs = objective.outputs(params, _batch(row).inputs)
     assert outputs.shape[:2] == (1, 1)
     expected = {name: torch.zeros_like(one) for name, one in params.items()}
     chances = outputs.detach().softmax(-1)[0, 0]
-    for token in chances.argsort().tolist():
+    for token in (chances > 1e-5).nonzero()[:, 0].tolist():
         loss = Task().loss(outputs, torch.tensor([[token]]))
         grads = torch.autograd.grad(loss, list(params.values()), retain_graph=True)
         for name, grad in zip(params, grads, strict=True):

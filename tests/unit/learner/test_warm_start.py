@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from tenuto import Batch, Learner, OnlineExample, Session, trees
 from tenuto.errors import ConfigError, ExampleError, StateError
 from tenuto.session.blueprint import agree
-from tests.cli.conftest import document, example, tenuto, write
+from tests.cli.conftest import document, example, within, write
 from tests.contract import checks
 from tests.contract.walks import CLASSES, CONFIG, WALK, numbers, questions, rows
 
@@ -194,21 +194,21 @@ def test_the_command_line_begins_a_home_from_a_file(tmp_path: Path) -> None:
     file, stream = tmp_path / "body.safetensors", write(tmp_path / "rows.jsonl", [*map(example, range(30))])
     save_file(headless(taught()), file)
     how = ["--set", "hidden=[8]", "--learning-rate", 0.0]
-    done = tenuto("learn", stream, "--home", tmp_path / "home", "--weights", file, *how, "--json")
+    done = within("learn", stream, "--home", tmp_path / "home", "--weights", file, *how, "--json")
     assert done.returncode == 0, done.stderr
     file.unlink()
-    again = tenuto("learn", stream, "--home", tmp_path / "home", "--json")
+    again = within("learn", stream, "--home", tmp_path / "home", "--json")
     assert document(again)["digest"] == document(done)["digest"]
-    assert tenuto("verify", "--home", tmp_path / "home").returncode == 0
+    assert within("verify", "--home", tmp_path / "home").returncode == 0
     with Session(tmp_path / "home") as session:
         assert torch.equal(session.learner.model.body[0].weight, taught()["body.0.weight"])
     plain = tmp_path / "plain"
-    assert tenuto("learn", stream, "--home", plain, *how).returncode == 0
+    assert within("learn", stream, "--home", plain, *how).returncode == 0
     save_file(headless(taught()), file)
-    refused = tenuto("learn", stream, "--home", plain, "--weights", file)
+    refused = within("learn", stream, "--home", plain, "--weights", file)
     assert refused.returncode == 1
     assert "was made with weights None" in refused.stderr
-    odd = tenuto("learn", stream, "--home", tmp_path / "odd", "--weights", file)
+    odd = within("learn", stream, "--home", tmp_path / "odd", "--weights", file)
     assert odd.returncode == 1
     assert "shape" in odd.stderr or "lack" in odd.stderr
     assert not (tmp_path / "odd").exists()

@@ -122,4 +122,4 @@ class Walk(RuleBasedStateMachine):
 @pytest.mark.parametrize(("insertion", "sampling"), PAIRS)
 def test_a_buffer_is_a_dictionary(insertion: str, sampling: str) -> None:
     machine = type("Machine", (Walk,), {"insertion": insertion, "sampling": sampling})
-    run_state_machine_as_test(machine, settings=settings(max_examples=25, stateful_step_count=20))
+    run_state_machine_as_test(machine, settings=settings(max_examples=15, stateful_step_count=20))

@@ -6,6 +6,7 @@ PEERS := .peers
 DATA := $(or $(TENUTO_DATA),../shared/data)
 export OMP_NUM_THREADS := 1
 export PYTHONHASHSEED := 0
+unexport PYTHONDONTWRITEBYTECODE
 
 .PHONY: run run-lm test check unit crash bench bench-guards bench-lm bench-ogp papers peers contract-long clean
 

@@ -31,6 +31,7 @@ def names(package: str) -> list[str]:
     return sorted(m.name for m in pkgutil.iter_modules(folders) if not m.ispkg)
 
 
+@cache
 def find(package: str, kind: str, name: str) -> ModuleType:
     """The module of one part; an unknown name is refused with the nearest and the known ones."""
     known = names(package)

@@ -23,6 +23,7 @@ from torch import Tensor
 
 from tenuto import trees
 from tenuto.adapters.bank import Bank
+from tenuto.adapters.filling import filled
 from tenuto.adapters.names import fits
 from tenuto.adapters.neighbours import Neighbours
 from tenuto.adapters.router import Router
@@ -223,7 +224,7 @@ class Progression:
         shape = [max(sizes) for sizes in zip(*(part.shape[1:] for _, part in found), strict=True)]
         outputs = found[0][1].new_zeros(len(inputs), *shape)
         for rows, part in found:
-            outputs[rows.to(outputs.device)] = _filled(part, shape)
+            outputs[rows.to(outputs.device)] = filled(part, shape)
         return outputs
 
     def asked(self, inputs: Tensor) -> Sequence[str | None]:
@@ -240,7 +241,7 @@ class Progression:
         with self.using(name):
             found = self._body.infer(inputs, self._kept.get(name) if name is not None else None)
         columns = self._body.width
-        return found if columns is None or found.dim() > 2 else _filled(found, [columns])
+        return found if columns is None or found.dim() > 2 else filled(found, [columns])
 
     @contextmanager
     def using(self, name: str | None) -> Iterator[None]:
@@ -297,15 +298,3 @@ def _router(growth: Growth, seed: int) -> Router | Neighbours:
     if growth.neighbours:
         return Neighbours(wrong=growth.wrong)
     return Router(wrong=growth.wrong, shrinkage=growth.shrinkage, seed=seed)
-
-
-def _filled(outputs: Tensor, shape: Sequence[int]) -> Tensor:
-    """Outputs (n, c) with each row's least in columns beyond; (n, l, v) with zeros behind the last token."""
-    if list(outputs.shape[1:]) == list(shape):
-        return outputs
-    if outputs.dim() == 2:
-        least = outputs.amin(1, keepdim=True)
-        return torch.cat([outputs, least.expand(-1, shape[0] - outputs.shape[1])], 1)
-    filled = outputs.new_zeros(len(outputs), *shape)
-    filled[:, : outputs.shape[1]] = outputs
-    return filled

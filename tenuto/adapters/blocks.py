@@ -66,6 +66,9 @@ class Blocks:
         for name in layers:
             parent, _, leaf = name.rpartition(".")
             self.sites.setdefault(f"{parent}.{SHARED.get(leaf, leaf)}", []).append(name)
+        for names in self.sites.values():
+            first, *others = (layers[name][0] for name in names)
+            first.followers = tuple(others)
         self.commits, self.lost = 0, 0.0
         self._aimed: set[str] = set()
 

@@ -10,6 +10,7 @@ what the layer computes with, frozen blocks included, so that PEFT's own forward
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -46,6 +47,10 @@ class Down(nn.Module):
     Args:
         free: A (r, d) of the learning block, a parameter.
 
+    Attributes:
+        followers: those that read the same inputs after this one in a forward pass: their learning blocks are
+            made together with its own, so that the basis is read once for all.
+
     >>> down = Down(nn.Parameter(torch.tensor([[3.0, 4.0]])))
     >>> down.basis = torch.tensor([[1.0], [0.0]])
     >>> down(torch.tensor([[2.0, 0.0], [0.0, 1.0]])).tolist()
@@ -57,36 +62,40 @@ class Down(nn.Module):
         self.free = free
         self.basis = free.new_zeros(free.shape[1], 0)
         self.frozen = free.new_zeros(0, free.shape[1])
-        self._made: tuple[Tensor, int, Tensor, bool, Tensor] | None = None
+        self.followers: tuple[Down, ...] = ()
+        self._made: tuple[Tensor, int, Tensor, Tensor, bool, Tensor] | None = None
 
     @property
     def block(self) -> Tensor:
         """What the learning block computes with: A - (A M) M^T, twice for the rounding."""
-        if not self.basis.shape[1]:
-            return self.free
-        made: Tensor = Outside.apply(self.free, self.basis)  # type: ignore[no-untyped-call]
-        return made
+        return _outside([self])[0]
 
     @property
     def weight(self) -> Tensor:
         """All rows (r + R, d). PEFT asks for its dtype before each forward pass, which then finds it made."""
-        made = self.block if not len(self.frozen) else torch.cat([self.block, self.frozen])
-        self._made = (self.free, self.free._version, self.basis, torch.is_grad_enabled(), made)
+        if self._made is None or not self._holds(self._made):
+            group = [self, *(one for one in self.followers if one.basis is self.basis)]
+            for one, block in zip(group, _outside(group), strict=True):
+                one._make(block)
+        made: Tensor = self._made[-1]  # type: ignore[index]
         return made
 
     def forward(self, inputs: Tensor) -> Tensor:
         """(..., d) to (..., r + R)."""
-        made, self._made = self._made, None
-        if made is not None and self._holds(made):
-            return F.linear(inputs, made[4])
         weight, self._made = self.weight, None
         return F.linear(inputs, weight)
 
-    def _holds(self, made: tuple[Tensor, int, Tensor, bool, Tensor]) -> bool:
+    def _make(self, block: Tensor) -> None:
+        weight = block if not len(self.frozen) else torch.cat([block, self.frozen])
+        graph = torch.is_grad_enabled()
+        self._made = (self.free, self.free._version, self.basis, self.frozen, graph, weight)
+
+    def _holds(self, made: tuple[Tensor, int, Tensor, Tensor, bool, Tensor]) -> bool:
         """Was this made of the present parameters, and with or without a graph as is asked now?"""
-        free, version, basis, graph, _ = made
+        free, version, basis, frozen, graph, _ = made
         now = (self.free._version, torch.is_grad_enabled())
-        return free is self.free and basis is self.basis and (version, graph) == now
+        same = free is self.free and basis is self.basis and frozen is self.frozen
+        return same and (version, graph) == now
 
     def leak(self) -> float:
         """|A_eff M| / |A_eff| of the learning block, Frobenius norms; 0 where M is everything, or nothing."""
@@ -120,6 +129,17 @@ class Up(nn.Module):
     def forward(self, inputs: Tensor) -> Tensor:
         """(..., r + R) to (..., d_out)."""
         return F.linear(inputs, self.weight)
+
+
+def _outside(group: Sequence[Down]) -> Sequence[Tensor]:
+    """The learning blocks of these, which have one basis."""
+    free: list[Tensor] = [one.free for one in group]
+    basis = group[0].basis
+    if not basis.shape[1]:
+        return free
+    rows = free[0] if len(free) == 1 else torch.cat(free)
+    made: Tensor = Outside.apply(rows, basis)  # type: ignore[no-untyped-call]
+    return torch.split(made, [len(one) for one in free])
 
 
 def freeze(down: Down, up: Up, *, most: int) -> float:

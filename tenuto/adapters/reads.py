@@ -53,11 +53,9 @@ class Reads:
 
     def listener(self, layer: str) -> Callable[[nn.Module, tuple[Any, ...], Tensor], None]:
         """A hook that hears the gradient of a layer's output, and keeps of it what `gradient` asks for."""
-        site = self._site[layer]
 
         def hear(gradient: Tensor) -> None:
-            told, inputs = (_rows(one) for one in (gradient, self.inputs[site]))
-            self._told[layer] = (told @ _signs(told.shape[-1]).to(told).T).mT @ inputs.to(told)
+            self._told[layer] = gradient @ _signs(gradient.shape[-1]).to(gradient).T
 
         def listen(_module: nn.Module, _args: tuple[Any, ...], output: Tensor) -> None:
             if output.requires_grad:
@@ -76,13 +74,12 @@ class Reads:
 
     def gradient(self, site: str, rows: slice) -> Tensor:
         """P G (ROWS * layers, d) of these rows of the batch; none where no gradient reached the site."""
-        found = [self._told[layer][rows].sum(0) for layer in self._sites[site] if layer in self._told]
-        return torch.cat(found) if found else self.inputs[site].flatten(0, -2)[:0]
-
-
-def _rows(values: Tensor) -> Tensor:
-    """Values (n, ..., d) as (n, t, d)."""
-    return values.flatten(1, -2) if values.dim() > 2 else values[:, None]
+        inputs = self.inputs[site][rows].flatten(0, -2)
+        found = [self._told[layer][rows] for layer in self._sites[site] if layer in self._told]
+        if not found:
+            return inputs[:0]
+        told = torch.cat(found, -1).flatten(0, -2)
+        return told.T @ inputs.to(told)
 
 
 def _alike(one: Tensor, other: Tensor) -> bool:

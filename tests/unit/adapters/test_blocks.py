@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 from tenuto import subspace
+from tenuto.adapters import layers
 from tenuto.adapters.blocks import Blocks, over
 from tenuto.adapters.export import export
 from tenuto.adapters.layers import Down, Up, compressed
@@ -126,8 +127,8 @@ def test_kappa_is_measured_where_b_is_zero() -> None:
     model, blocks = made(targets=language.EVERYTHING)
     rows = torch.cat([language.inputs(row) for row in language.rows()])
     protect(model, blocks, rows[:1])
-    layers = {name: model.get_submodule(name).base_layer for layer in blocks.sites.values() for name in layer}
-    for layer in layers.values():
+    whole = {name: model.get_submodule(name).base_layer for layer in blocks.sites.values() for name in layer}
+    for layer in whole.values():
         layer.weight.requires_grad_(True)
     with blocks.reading() as reads:
         model(rows[1:2]).log_softmax(-1)[0, :, 5].sum().backward()
@@ -135,11 +136,37 @@ def test_kappa_is_measured_where_b_is_zero() -> None:
     for site, names in blocks.sites.items():
         basis = blocks.bases[site]
         probed = reads.gradient(site, slice(None))
-        whole = torch.cat([layers[name].weight.grad for name in names])
+        full = torch.cat([whole[name].weight.grad for name in names])
         found += torch.stack([probed.square().sum(), subspace.remove(probed, basis).square().sum()])
-        exact += torch.stack([whole.square().sum(), subspace.remove(whole, basis).square().sum()])
+        exact += torch.stack([full.square().sum(), subspace.remove(full, basis).square().sum()])
     assert found[1] / found[0] == pytest.approx(float(exact[1] / exact[0]), rel=0.3)
     assert 0.01 < exact[1] / exact[0] < 0.99
+
+
+def test_layers_of_a_site_are_kept_out_of_its_basis_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One product with the basis for q, k and v; outputs and gradients are those of each by itself."""
+    model, blocks = made(targets=language.EVERYTHING)
+    rows = torch.cat([language.inputs(row) for row in language.rows()])
+    protect(model, blocks, rows[:1])
+    stir(model)
+    free = {name: down.free for name, (down, _) in blocks.layers.items()}
+    products: list[int] = []
+
+    def passed() -> tuple[Tensor, list[Tensor]]:
+        with monkeypatch.context() as patch:
+            patch.setattr(layers, "_outside", lambda group: products.append(len(group)) or apart(group))
+            outputs = model(rows)
+        return outputs, list(torch.autograd.grad(outputs.square().sum(), list(free.values())))
+
+    apart = layers._outside
+    together, grads = passed()
+    assert sorted(products) == sorted(len(names) for names in blocks.sites.values())
+    for down, _ in blocks.layers.values():
+        down.followers = ()
+    alone, theirs = passed()
+    torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
+    for name, one, other in zip(free, grads, theirs, strict=True):
+        torch.testing.assert_close(one, other, rtol=1e-3, atol=1e-3 * float(other.abs().max()), msg=name)
 
 
 def test_blocks_that_froze_are_still_served_and_their_rank_is_bounded() -> None:

@@ -241,7 +241,9 @@ class EpisodeConfig(_Settings):
     )
     warm: float = _setting(0.1, "share of the steps over which the learning rate rises", low=0.0, high=1.0)
     floor: float = _setting(0.5, "what its cosine leaves of it at the end", low=0.0, high=1.0)
-    asked: int = _setting(64, "approved rows asked before and after", low=0, high=100_000, unit="rows")
+    asked: int = _setting(
+        64, "approved rows, and anchors, asked before and after", low=0, high=100_000, unit="rows"
+    )
     again: int = _setting(32, "of them, learned again where they are answered wrong", low=0, unit="rows")
     candidates: int = _setting(2, "newest candidates that stay pinned", low=1)
 

@@ -165,7 +165,7 @@ class Episode:
         gone = {plan.over[seq] for seq in made if seq in plan.over}
         asked = dict.fromkeys(seq for seq in (*before.right, *before.wrong, *made) if seq not in gone)
         entries = [entry for entry in self._journal.fetch(asked) if entry.status == "live"]
-        self._after = after = measured(self._session.learner, entries)
+        self._after = after = measured(self._session.learner, entries, anchors=self._config.asked)
         self._forgetting = before.forgotten(after)
         told = [
             _told("base retention", before.retention, after.retention),

@@ -18,8 +18,8 @@ TOGETHER = 4
 """Rows that are asked at once: each token's answer is as wide as the vocabulary."""
 
 
-def measured(learner: Learner, entries: Sequence[Entry]) -> Measures:
-    """What a learner holds, on its anchors and on these corrections; nothing changes."""
+def measured(learner: Learner, entries: Sequence[Entry], *, anchors: int) -> Measures:
+    """What a learner holds, on so many of its anchors and on these corrections; nothing changes."""
     right: list[bool] = []
     losses: list[float] = []
     for outputs, targets in _asked(learner, entries):
@@ -27,7 +27,7 @@ def measured(learner: Learner, entries: Sequence[Entry]) -> Measures:
         losses += learner.task.losses(outputs, targets).tolist()
     seqs = [entry.seq for entry in entries]
     return Measures(
-        retention=retained(learner),
+        retention=retained(learner, anchors),
         accumulation=share(right),
         perplexity=perplexity(losses),
         right=tuple(seq for seq, known in zip(seqs, right, strict=True) if known),
@@ -46,11 +46,15 @@ def endless(targets: Tensor) -> Tensor:
     return targets.masked_fill(last & (lengths > 1)[:, None], -1)
 
 
-def retained(learner: Learner) -> float | None:
-    """The share of its anchors' tokens that it answers as it did first; None where it has no anchors."""
+def retained(learner: Learner, most: int) -> float | None:
+    """The share of its anchors' tokens that it answers as it did first, of at most so many anchors, evenly
+    spread; None where none are asked."""
     columns = {} if learner.recipe.anchors is None else learner.recipe.anchors.columns
-    if not columns:
+    if not columns or not most:
         return None
+    every = len(columns["targets"])
+    chosen = torch.arange(min(most, every)) * every // min(most, every)
+    columns = {name: column[chosen.to(column.device)] for name, column in columns.items()}
     first, targets = columns["likeliest"][..., 0], columns["targets"]
     now = []
     for part in torch.split(columns["inputs"], TOGETHER):

@@ -64,7 +64,8 @@ class Plan:
         session, cursor = self._session, self._session.fold.cursor
         rows = [*self._journal.fetch(cursor.pending), *waiting(self._journal, cursor)]
         asked = Asked(self._journal, self._screen.corrections, self._config, session.learner.config.seed)
-        self.before = measured(session.learner, asked.rows(cursor, doubted))
+        approved = asked.rows(cursor, doubted)
+        self.before = measured(session.learner, approved, anchors=self._config.asked)
         again = asked.again(session, self.before.wrong, self.number)
         self.over = {new.seq: old for new, old in again}
         found = dict.fromkeys(entry.seq for entry in (*(new for new, _ in again), *rows))

@@ -1,9 +1,10 @@
 """How far 200 further updates move what was protected, and how well the new rows are learned meanwhile.
 
-Three rows are learned and protected, two others follow, AdamW with weight decay 0.1 throughout, float32.
-Beside plain LoRA: the same null-space block, where the gradient is projected before AdamW and the step is
-not; and PEFT's OSF on the merged weights, which projects gradients too. The rates of the first two are the
-best of `RATES` for the new rows on seed 100; the others have that of plain LoRA.
+Two or three rows are learned and protected, two others follow, AdamW with weight decay 0.1 throughout,
+float32. The tiny Llama is 64 wide: three rows fill what q and v read in four of its five layers. Beside plain
+LoRA: the same null-space block, where the gradient is projected before AdamW and the step is not; and PEFT's
+OSF on the merged weights, which projects gradients too. The rates of the first two are the best of `RATES`
+for the new rows on seed 100; the others have that of plain LoRA.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ from tenuto.models.inputs import stack
 from tenuto.tasks import Language
 from tenuto.types import OnlineExample
 
-TAUGHT, UPDATES, KEPT, NEW, DECAY = 60, 200, 3, 2, 0.1
+TAUGHT, UPDATES, NEW, DECAY = 60, 200, 2, 0.1
+KEPT = {"260k": (2, 3), "SmolLM2-135M": (3,)}
 SUBJECTS: dict[str, ModuleType] = {"260k": tiny, "SmolLM2-135M": smol}
 RATES = {"260k": (5e-3, 1e-2, 2e-2, 4e-2), "SmolLM2-135M": (1e-3, 3e-3)}
 TUNED_ON = 100
@@ -55,12 +57,14 @@ class Job:
     Args:
         subject: the base, by its name in `SUBJECTS`.
         sites: what is adapted, by its name in `tiny.TARGETS`.
+        kept: rows that are protected.
         rate: of the further updates.
         seed: key of the facts and of the adapter.
     """
 
     subject: str
     sites: str
+    kept: int
     rate: float
     seed: int
 
@@ -84,11 +88,11 @@ def taught(job: Job, method: str) -> tuple[Learner, Rows, Rows]:
     options = {"threshold": 1.0, "ratio": 0.0} if method == "ogp_lora" else {}
     subject: Any = SUBJECTS[job.subject]
     learner = Learner(subject.model(job.targets, job.seed), config, method=method, options=options)
-    rows = [subject.row(*fact) for fact in tiny.dealt(job.seed, KEPT + NEW)]
+    rows = [subject.row(*fact) for fact in tiny.dealt(job.seed, job.kept + NEW)]
     for _ in range(TAUGHT):
-        learner.learn_batch(stack(rows[:KEPT]))
+        learner.learn_batch(stack(rows[: job.kept]))
     learner.consolidate()
-    return learner, rows[:KEPT], rows[KEPT:]
+    return learner, rows[: job.kept], rows[job.kept :]
 
 
 def ours(job: Job, method: str = "ogp_lora") -> Found:
@@ -162,11 +166,11 @@ METHODS: dict[str, Callable[[Job], Found]] = {
 }
 
 
-def line(subject: str, sites: str, method: str, seeds: Sequence[int], runs: Runs) -> list[str]:
+def line(subject: str, sites: str, kept: int, method: str, seeds: Sequence[int], runs: Runs) -> list[str]:
     """A row of the table."""
 
     def measure(method: str, rate: float, seed: int) -> Found:
-        job = Job(subject=subject, sites=sites, rate=rate, seed=seed)
+        job = Job(subject=subject, sites=sites, kept=kept, rate=rate, seed=seed)
         about = {"what": "retention", "method": method, **asdict(job)}
         return Found(**runs.get(about, lambda: asdict(METHODS[method](job))))
 
@@ -176,17 +180,18 @@ def line(subject: str, sites: str, method: str, seeds: Sequence[int], runs: Runs
     found = [measure(method, rate, seed) for seed in seeds]
     before, after = (sum(getattr(one, what) for one in found) / len(found) for what in ("before", "after"))
     moved = max(one.moved for one in found)
-    return [method, subject, sites, f"{rate:g}", f"{moved:.1e}", f"{before:.2f}", f"{after:.4f}"]
+    return [method, subject, sites, str(kept), f"{rate:g}", f"{moved:.1e}", f"{before:.2f}", f"{after:.4f}"]
 
 
 def show(seeds: Sequence[int], out: Path) -> None:
     """Measure and print."""
     runs = Runs(out / "runs.jsonl")
     lines = [
-        line(subject, sites, method, seeds, runs)
+        line(subject, sites, kept, method, seeds, runs)
         for subject in SUBJECTS
         for sites in tiny.TARGETS
+        for kept in KEPT[subject]
         for method in METHODS
     ]
     print(f"Retention: {UPDATES} updates on other rows, seeds {', '.join(map(str, seeds))}")
-    print(table(["", "base", "adapted", "rate", "max |d logit|", "new loss before", "after"], lines))
+    print(table(["", "base", "adapted", "kept", "rate", "max |d logit|", "new loss before", "after"], lines))

@@ -15,7 +15,7 @@ run: $(VENV)/ready
 
 run-lm: $(VENV)/smollm2
 	$(BIN)/tenuto bench facts --facts 8 --seeds 0 --every 2 --out out/run-lm \
-		--methods naive --methods replay --methods anchored
+		--methods naive --methods replay --methods anchored --methods protected
 
 test: check unit
 

@@ -92,7 +92,8 @@ def _ticks(across: Axis, upward: Axis, index: int, noticed: Sequence[float]) -> 
 def _stroke(one: Line, across: Axis, upward: Axis) -> Markup:
     pieces = ["M" + "L".join(_points(one.x, one.y, run, across, upward)) for run in _runs(one.y)]
     dots = [piece if "L" in piece else f"{piece}h0" for piece in pieces]
-    return tag("path", {"class": f"line {hue(one.index)}", "d": "".join(dots)})
+    look = f"line {hue(one.index)}" + (f" under-{one.covered}" if one.covered else "")
+    return tag("path", {"class": look, "d": "".join(dots)})
 
 
 def _band(one: Line, across: Axis, upward: Axis) -> Markup:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import fsum, isnan, nan
 
 from tenuto.evaluation.report import Curve, Report
+
+WIDEST = 3
+"""Steps by which a line may be wider than others."""
 
 
 @dataclass(frozen=True, kw_only=True, slots=True)
@@ -21,6 +24,8 @@ class Line:
         low: (n,) the lowest seed.
         high: (n,) the highest seed.
         seeds: how many seeds it averages.
+        covered: how many of the lines drawn after it hide most of it, `WIDEST` at most: it is to be that much
+            wider.
     """
 
     method: str
@@ -30,6 +35,7 @@ class Line:
     low: tuple[float, ...]
     high: tuple[float, ...]
     seeds: int
+    covered: int = 0
 
     @property
     def last(self) -> float | None:
@@ -57,7 +63,15 @@ def lines(report: Report, title: str, *, points: int = 600) -> list[Line]:
         together = len({curve.x for curve in curves}) == 1
         for group in [curves] if together else [(curve,) for curve in curves]:
             found.append(_line(method, index, group, points))
-    return found
+    return [
+        replace(line, covered=min(WIDEST, sum(_hides(other, line) for other in found[place:])))
+        for place, line in enumerate(found, start=1)
+    ]
+
+
+def _hides(other: Line, line: Line) -> bool:
+    there = set(zip(other.x, other.y, strict=True))
+    return 2 * sum(point in there for point in zip(line.x, line.y, strict=True)) > len(line.x)
 
 
 def boundaries(report: Report, title: str) -> tuple[float, ...]:

@@ -92,7 +92,12 @@ def _chart(axes: Axes, report: Report, title: str) -> None:
         for x in () if line.method in legend else marks(report, title, line.method):
             axes.axvline(x, ymax=0.03, color=colour, alpha=0.55, linewidth=1.2)
         legend[line.method] = axes.plot(
-            line.x, line.y, dash, color=colour, marker="." if len(line.x) < 20 else ""
+            line.x,
+            line.y,
+            dash,
+            color=colour,
+            linewidth=1.5 + 2.5 * line.covered,
+            marker="." if len(line.x) < 20 else "",
         )[0]
         if line.seeds > 1:
             axes.fill_between(line.x, line.low, line.high, color=colour, alpha=0.16, linewidth=0)

@@ -95,6 +95,7 @@ text.soft{fill:var(--soft)}
 .joint{stroke:var(--ink);stroke-width:1.5;stroke-dasharray:5 4}
 .joint-band{fill:var(--ink);fill-opacity:.08}
 .line{fill:none;stroke:var(--hue);stroke-width:2;stroke-linejoin:round;stroke-linecap:round}
+.under-1{stroke-width:5}.under-2{stroke-width:8}.under-3{stroke-width:11}
 .dashed .line,.dashed.line{stroke-dasharray:6 5}
 .band{fill:var(--hue);fill-opacity:.16}
 .whisker{stroke:var(--hue);stroke-width:2}

@@ -5,6 +5,7 @@ from hypothesis import strategies as st
 
 from tenuto.errors import ConfigError
 from tenuto.evaluation import Curve, Report, Run
+from tenuto.evaluation.chart import chart
 from tenuto.evaluation.lines import boundaries, lines
 from tenuto.evaluation.scale import axis
 
@@ -103,3 +104,16 @@ def test_a_long_line_is_thinned_without_losing_its_ends_its_extremes_or_its_gap(
 def test_a_short_line_is_drawn_whole():
     (line,) = drawn(tuple(float(k) for k in range(600)))
     assert len(line.x) == 600
+
+
+def test_a_line_that_others_hide_is_drawn_wider_and_can_be_seen() -> None:
+    same, other = (
+        Curve(x=(0, 1, 2), y=(1, 1, 1), x_label="", y_label=""),
+        Curve(x=(0, 1, 2), y=(1, 1, 0), x_label="", y_label=""),
+    )
+    runs = [
+        Run(method=m, seed=0, curves={"a": c}) for m, c in (("one", same), ("two", other), ("three", same))
+    ]
+    report = Report(title="t", runs=tuple(runs))
+    assert [line.covered for line in lines(report, "a")] == [2, 1, 0]
+    assert "line hue-0 under-2" in chart(report, "a")

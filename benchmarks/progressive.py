@@ -43,6 +43,7 @@ from tenuto.evaluation import AccuracyMatrix, interval
 from tenuto.models.bases import load
 from tenuto.models.reading import Reading
 from tenuto.progression import Progression
+from tenuto.randomness import torch_draws
 from tenuto.studies.distil import distil
 
 LENGTH, UPPER = 48, (4, 5)
@@ -92,7 +93,8 @@ class Run:
 def encoder(states: States, seed: int, outputs: int = 0) -> Upper:
     """MiniLM with one adapter."""
     base = load("minilm", dtype="bfloat16").model
-    return Upper(adapt(base, layers=UPPER, seed=seed), states, UPPER[0], outputs)
+    with torch_draws(seed, "head", 0):
+        return Upper(adapt(base, layers=UPPER, seed=seed), states, UPPER[0], outputs)
 
 
 def learn(rows: Rows, strangers: Tensor, states: States, seed: int) -> Run:

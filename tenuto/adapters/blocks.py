@@ -67,8 +67,9 @@ class Blocks:
             parent, _, leaf = name.rpartition(".")
             self.sites.setdefault(f"{parent}.{SHARED.get(leaf, leaf)}", []).append(name)
         for names in self.sites.values():
-            first, *others = (layers[name][0] for name in names)
-            first.followers = tuple(others)
+            downs = [layers[name][0] for name in names]
+            for down in downs:
+                down.beside = tuple(one for one in downs if one is not down)
         self.commits, self.lost = 0, 0.0
         self._aimed: set[str] = set()
 

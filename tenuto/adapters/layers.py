@@ -48,8 +48,8 @@ class Down(nn.Module):
         free: A (r, d) of the learning block, a parameter.
 
     Attributes:
-        followers: those that read the same inputs after this one in a forward pass: their learning blocks are
-            made together with its own, so that the basis is read once for all.
+        beside: those that read the same inputs. The first of them that is asked makes the learning blocks of
+            all, so that the basis is read once.
 
     >>> down = Down(nn.Parameter(torch.tensor([[3.0, 4.0]])))
     >>> down.basis = torch.tensor([[1.0], [0.0]])
@@ -62,7 +62,7 @@ class Down(nn.Module):
         self.free = free
         self.basis = free.new_zeros(free.shape[1], 0)
         self.frozen = free.new_zeros(0, free.shape[1])
-        self.followers: tuple[Down, ...] = ()
+        self.beside: tuple[Down, ...] = ()
         self._made: tuple[Tensor, int, Tensor, Tensor, bool, Tensor] | None = None
 
     @property
@@ -74,7 +74,7 @@ class Down(nn.Module):
     def weight(self) -> Tensor:
         """All rows (r + R, d). PEFT asks for its dtype before each forward pass, which then finds it made."""
         if self._made is None or not self._holds(self._made):
-            group = [self, *(one for one in self.followers if one.basis is self.basis)]
+            group = [self, *(one for one in self.beside if one.basis is self.basis)]
             for one, block in zip(group, _outside(group), strict=True):
                 one._make(block)
         made: Tensor = self._made[-1]  # type: ignore[index]

@@ -122,6 +122,28 @@ def test_layers_that_only_look_as_if_they_shared_an_input_are_refused() -> None:
         model(torch.ones(1, 3))
 
 
+class Backwards(Crossed):
+    """Its layers share an input, and are asked in another order than they stand in."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        out: Tensor = self.k_proj(x) + self.q_proj(x)
+        return out
+
+
+def test_whichever_layer_of_a_site_is_asked_first_every_pass_has_a_graph_of_its_own() -> None:
+    from peft import LoraConfig, get_peft_model
+
+    model = get_peft_model(Backwards(), LoraConfig(target_modules=["q_proj", "k_proj"]))
+    blocks = over(model)
+    blocks.commit({site: torch.eye(3)[:, :1] for site in blocks.sites})
+    stir(model)
+    free = [down.free for down, _ in blocks.layers.values()]
+    first, second = (torch.autograd.grad(model(torch.ones(1, 3)).sum(), free) for _ in range(2))
+    for one, other in zip(first, second, strict=True):
+        assert torch.equal(one, other)
+        assert bool(one.any())
+
+
 def test_kappa_is_measured_where_b_is_zero() -> None:
     """The share of the whole weights' gradient outside the bases, against the gradient itself."""
     model, blocks = made(targets=language.EVERYTHING)
@@ -162,7 +184,7 @@ def test_layers_of_a_site_are_kept_out_of_its_basis_together(monkeypatch: pytest
     together, grads = passed()
     assert sorted(products) == sorted(len(names) for names in blocks.sites.values())
     for down, _ in blocks.layers.values():
-        down.followers = ()
+        down.beside = ()
     alone, theirs = passed()
     torch.testing.assert_close(together, alone, rtol=1e-4, atol=1e-4)
     for name, one, other in zip(free, grads, theirs, strict=True):

@@ -115,8 +115,8 @@ table{border-collapse:collapse;font-size:.9375rem;font-variant-numeric:tabular-n
 .summary{min-width:100%}
 th{text-align:left;font-weight:600;vertical-align:bottom}
 thead th{font-size:.8125rem;line-height:1.25;color:var(--soft);padding:0 .5rem .5rem 0}
-thead th.n{text-align:right;padding-left:1.1rem}
-thead th:nth-child(2){padding-right:0}
+thead th.n{text-align:right}
+.summary thead th:nth-child(2){padding-right:0}
 thead small{display:block;font-size:.75rem;font-weight:400}
 tbody th{font-weight:400;white-space:nowrap}
 h3 svg{display:inline-block;vertical-align:1px;margin-right:.5rem}
@@ -139,7 +139,8 @@ padding:.9rem 1.1rem;background:var(--wash)}
 header .verdict{font-size:1rem;margin-top:.6rem}
 pre{font:.8125rem/1.5 ui-monospace,SFMono-Regular,Menlo,Consolas,"Liberation Mono",monospace;margin:.5rem 0 0;
 white-space:pre-wrap;overflow-wrap:anywhere}
-.listing td,.listing tbody th{padding-right:1.5rem;vertical-align:top;overflow-wrap:anywhere}
+.listing th,.listing td{padding-right:1.5rem}
+.listing td,.listing tbody th{vertical-align:top;overflow-wrap:anywhere}
 .listing .bar{width:66%;padding-right:0;vertical-align:middle}
 .listing .bar svg{width:100%}
 .listing:has(.bar){width:100%}

@@ -11,7 +11,7 @@ import difflib
 import math
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from typing import Any, Self
@@ -248,14 +248,12 @@ class EpisodeConfig(_Settings):
     candidates: int = _setting(2, "newest candidates that stay pinned", low=1)
 
 
-def _settings(cls: Any) -> dict[str, tuple[Any, Limits]]:
-    return _declared(cls)
-
-
-@cache
 def _declared(cls: Any) -> dict[str, tuple[Any, Limits]]:
     hints = typing.get_type_hints(cls)
     return {f.name: (hints[f.name], f.metadata["limits"]) for f in dataclasses.fields(cls)}
+
+
+_settings: Callable[[type], dict[str, tuple[Any, Limits]]] = cache(_declared)
 
 
 def _fits(value: Any, kind: Any) -> bool:

@@ -186,12 +186,13 @@ def line(subject: str, sites: str, kept: int, method: str, seeds: Sequence[int],
 def show(seeds: Sequence[int], out: Path) -> None:
     """Measure and print."""
     runs = Runs(out / "runs.jsonl")
-    lines = [
-        line(subject, sites, kept, method, seeds, runs)
-        for subject in SUBJECTS
-        for sites in tiny.TARGETS
-        for kept in KEPT[subject]
-        for method in METHODS
-    ]
     print(f"Retention: {UPDATES} updates on other rows, seeds {', '.join(map(str, seeds))}")
-    print(table(["", "base", "adapted", "kept", "rate", "max |d logit|", "new loss before", "after"], lines))
+    for subject in SUBJECTS:
+        lines = [
+            line(subject, sites, kept, method, seeds, runs)
+            for sites in tiny.TARGETS
+            for kept in KEPT[subject]
+            for method in METHODS
+        ]
+        head = ["", "base", "adapted", "kept", "rate", "max |d logit|", "new loss before", "after"]
+        print(table(head, lines), flush=True)

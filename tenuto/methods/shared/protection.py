@@ -27,9 +27,9 @@ from tenuto import subspace
 from tenuto.errors import StateError
 from tenuto.methods.shared.estimators import plain
 from tenuto.methods.shared.retention import Retention, Sizes, share, sizes
-from tenuto.methods.shared.revision import Revision, losses, present, revised
+from tenuto.methods.shared.revision import Revision, losses, revised
 from tenuto.methods.shared.saturation import Saturation, captured
-from tenuto.methods.shared.site_inputs import inputs
+from tenuto.methods.shared.site_inputs import inputs, present
 from tenuto.methods.shared.sketching import Sketching
 from tenuto.methods.shared.unheld import hidden, units, unprotected
 from tenuto.protocols import Objective, Oracle, View

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from tenuto import subspace
+from tenuto.methods.shared.site_inputs import present
 from tenuto.modes import evaluating
 from tenuto.protocols import Objective, Task
 from tenuto.protocols.adapters import Adapter
@@ -73,12 +74,6 @@ def losses(task: Task, outputs: Tensor, targets: Tensor) -> Tensor:
     wanted = targets[:, : outputs.shape[1]]
     chances = outputs.float().log_softmax(-1).gather(2, wanted.clamp(min=0)[:, :, None])[:, :, 0]
     return -chances * (wanted >= 0)
-
-
-def present(module: nn.Module, inputs: Tensor) -> Tensor | None:
-    """Which tokens (n, t) of rows are there, where the module reads rows of tokens; else None."""
-    tokens = getattr(module, "tokens", None)
-    return None if tokens is None else tokens(inputs)
 
 
 def _same(module: nn.Module, rows: Tensor, others: Tensor) -> Tensor:

@@ -5,9 +5,8 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from tenuto.methods.shared.revision import present
 from tenuto.methods.shared.unheld import units
 from tenuto.modes import evaluating
 from tenuto.protocols import Objective
@@ -30,6 +29,12 @@ def inputs(adapter: Adapter, objective: Objective, batch: Batch) -> Iterator[tup
     count = len(batch.inputs) if kept is None else int(kept.sum())
     for turn in turns({site: 4 * count * len(basis) for site, basis in adapter.bases.items()}, HELD):
         yield from _read(adapter, objective, batch, turn).items()
+
+
+def present(module: nn.Module, inputs: Tensor) -> Tensor | None:
+    """Which tokens (n, t) of rows are there, where the module reads rows of tokens; else None."""
+    tokens = getattr(module, "tokens", None)
+    return None if tokens is None else tokens(inputs)
 
 
 def turns(sizes: dict[str, int], most: int) -> Iterator[list[str]]:

@@ -22,6 +22,7 @@ from benchmarks.ogp.tiny import EVERYTHING, FEW
 from benchmarks.timing import interleave, table
 from tenuto import Learner, OnlineExample, OnlineLearnerConfig
 from tenuto.adapters.lora import adapt
+from tenuto.models.inputs import stack
 from tenuto.models.language import LanguageModel, answer, code
 
 RATIO, ROUND, ROUNDS, TOLD, VOCABULARY = 1 / 17, 16, 3, 24, 512
@@ -88,7 +89,7 @@ def rows(tokens: int) -> Iterator[OnlineExample]:
 
 
 def learner(case: Case, method: str, held: int = 0, tokens: int = 16) -> Learner:
-    """One that has learned a row, with random bases of `held` directions at its sites."""
+    """One that is to learn its first row, with random bases of `held` directions at its sites."""
     config = OnlineLearnerConfig(
         task="language",
         optimizer="adamw",
@@ -101,8 +102,8 @@ def learner(case: Case, method: str, held: int = 0, tokens: int = 16) -> Learner
     model = LanguageModel(adapt(case.base(), rank=8, targets=case.targets))
     options = {"ratio": RATIO, "directions": DIRECTIONS, "tokens": tokens} if method == "ogp_lora" else {}
     made = Learner(model, config, method=method, options=options)
-    made.learn_one(next(rows(case.tokens)))
-    if made.body.adapter is not None:
+    if method == "ogp_lora":
+        made.anchor(stack([next(rows(case.tokens))]))
         draws = torch.Generator().manual_seed(1)
         made.body.adapter.commit(
             {

@@ -13,6 +13,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import torch
@@ -66,8 +67,8 @@ class Blocks:
         for name in layers:
             parent, _, leaf = name.rpartition(".")
             self.sites.setdefault(f"{parent}.{SHARED.get(leaf, leaf)}", []).append(name)
-        for names in self.sites.values():
-            downs = [layers[name][0] for name in names]
+        for site in self.sites:
+            downs = self._downs(site)
             for down in downs:
                 down.beside = tuple(one for one in downs if one is not down)
         self.commits, self.lost = 0, 0.0
@@ -115,7 +116,14 @@ class Blocks:
     @property
     def aimed(self) -> bool:
         """Has what learns been aimed? Before that nothing should move it."""
-        return self._learning <= self._aimed
+        return not self._unaimed
+
+    @property
+    def _unaimed(self) -> set[str]:
+        return self._learning - self._aimed
+
+    def _downs(self, site: str) -> list[Down]:
+        return [self._layers[name][0] for name in self.sites[site]]
 
     @property
     def _learning(self) -> set[str]:
@@ -124,26 +132,53 @@ class Blocks:
             return set(self.sites)
         return {site for site in self.sites if int(site.partition(":")[0]) in self._attendance.awake}
 
-    def aim(self, read: Tree) -> None:
-        """Begin the learning block at what rows (k, d) of unit length give each site, outside its basis: the
-        rows of A are the leading directions of that (Paischer et al. 2024), as long as PEFT draws them.
+    def start(self, site: str, rows: Tensor) -> Tensor:
+        """Where a block begins that is to learn rows (k, d) of unit length: the leading directions of what of
+        them lies outside the site's basis, as rows of A (at most r, d), as long as PEFT draws them (after
+        Paischer et al. 2024)."""
+        down = self._downs(site)[0]
+        some = rows[:: -(-len(rows) // AIMED)] if len(rows) else rows
+        return subspace.leading(some, down.basis, len(down.free)).to(down.free) / math.sqrt(3)
 
-        Where there are fewer directions than rows of A, the others stay as they were drawn. No output moves,
-        for B is zero. What was aimed already stays as it is.
+    def aim(self, starts: Tree) -> None:
+        """Begin the learning block of each site there. No output moves, for B is zero.
+
+        Where there are fewer rows than A has, the others stay as they were drawn. What was aimed already
+        stays as it is.
         """
-        for site in self._learning - self._aimed:
-            if site not in read:
-                continue
-            layers = self.sites[site]
-            down = self._layers[layers[0]][0]
-            some = read[site][:: -(-len(read[site]) // AIMED)] if len(read[site]) else read[site]
-            found = subspace.leading(some, down.basis, len(down.free)) / math.sqrt(3)
-            with torch.no_grad():
-                for name in layers:
-                    self._layers[name][0].free[: len(found)] = found.to(down.free)
+        with torch.no_grad():
+            for site in self._unaimed & starts.keys():
+                for down in self._downs(site):
+                    down.free[: len(starts[site])] = starts[site]
         self._aimed |= self._learning
-        if self._begun is not None:
-            self._begun()
+
+    @contextmanager
+    def aiming(self, pick: Callable[[Tensor], Tensor]) -> Iterator[Tree]:
+        """Within this, blocks that are not aimed yet compute as if they were, at what `pick` makes of the
+        inputs that their sites read first: rows (k, d) of unit length. Gives where they begin, for `aim`.
+
+        So B has the gradient of the block as it will be; A has none before B moves.
+        """
+        waiting, starts, hooks = [(site, self._downs(site)) for site in self._unaimed], Tree(), []
+
+        def begin(site: str, downs: list[Down], _module: nn.Module, args: tuple[Any, ...]) -> None:
+            if site not in starts:
+                starts[site] = start = self.start(site, pick(args[0].detach()))
+                for down in downs:
+                    down.stand_in = torch.cat([start, down.free.detach()[len(start) :]])
+
+        for site, downs in waiting:
+            for down in downs:
+                down.stand_in = down.free.detach()
+            hooks.append(downs[0].register_forward_pre_hook(partial(begin, site, downs)))
+        try:
+            yield starts
+        finally:
+            for hook in hooks:
+                hook.remove()
+            for _, downs in waiting:
+                for down in downs:
+                    down.stand_in = None
 
     def leaks(self) -> dict[str, float]:
         """|A_eff M| / |A_eff| at each site, the largest of its layers: what rounding lets through."""

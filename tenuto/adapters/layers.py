@@ -22,17 +22,16 @@ from tenuto.randomness import torch_draws
 
 
 class Outside(torch.autograd.Function):
-    """Rows A - (A M) M^T, twice for the rounding; their gradient, which is not what protects, once."""
+    """Rows A - (A M) M^T, to rounding; their gradient, which is not what protects, once.
+
+    Its context is set up in `forward`: for a `setup_context` torch inspects signatures at every call.
+    """
 
     @staticmethod
-    def forward(rows: Tensor, basis: Tensor) -> Tensor:
+    def forward(ctx: Any, rows: Tensor, basis: Tensor) -> Tensor:
         """Rows (r, d) without their part in the span of a basis (d, m)."""
-        return subspace.remove(subspace.remove(rows, basis), basis)
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor], output: Tensor) -> None:
-        """Keep the basis."""
-        ctx.save_for_backward(inputs[1])
+        ctx.save_for_backward(basis)
+        return subspace.outside(rows, basis)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
@@ -50,6 +49,7 @@ class Down(nn.Module):
     Attributes:
         beside: those that read the same inputs. The first of them that is asked makes the learning blocks of
             all, so that the basis is read once.
+        stand_in: what is computed with in place of `free`, (r, d), while a block is tried; else None.
 
     >>> down = Down(nn.Parameter(torch.tensor([[3.0, 4.0]])))
     >>> down.basis = torch.tensor([[1.0], [0.0]])
@@ -63,12 +63,18 @@ class Down(nn.Module):
         self.basis = free.new_zeros(free.shape[1], 0)
         self.frozen = free.new_zeros(0, free.shape[1])
         self.beside: tuple[Down, ...] = ()
+        self.stand_in: Tensor | None = None
         self._made: tuple[Tensor, int, Tensor, Tensor, bool, Tensor] | None = None
 
     @property
     def block(self) -> Tensor:
-        """What the learning block computes with: A - (A M) M^T, twice for the rounding."""
+        """What the learning block computes with: A - (A M) M^T, to rounding."""
         return _outside([self])[0]
+
+    @property
+    def rows(self) -> Tensor:
+        """A (r, d) as it is given."""
+        return self.free if self.stand_in is None else self.stand_in
 
     @property
     def weight(self) -> Tensor:
@@ -88,13 +94,13 @@ class Down(nn.Module):
     def _make(self, block: Tensor) -> None:
         weight = block if not len(self.frozen) else torch.cat([block, self.frozen])
         graph = torch.is_grad_enabled()
-        self._made = (self.free, self.free._version, self.basis, self.frozen, graph, weight)
+        self._made = (self.rows, self.rows._version, self.basis, self.frozen, graph, weight)
 
     def _holds(self, made: tuple[Tensor, int, Tensor, Tensor, bool, Tensor]) -> bool:
         """Was this made of the present parameters, and with or without a graph as is asked now?"""
-        free, version, basis, frozen, graph, _ = made
-        now = (self.free._version, torch.is_grad_enabled())
-        same = free is self.free and basis is self.basis and frozen is self.frozen
+        rows, version, basis, frozen, graph, _ = made
+        now = (self.rows._version, torch.is_grad_enabled())
+        same = rows is self.rows and basis is self.basis and frozen is self.frozen
         return same and (version, graph) == now
 
     def leak(self) -> float:
@@ -133,13 +139,12 @@ class Up(nn.Module):
 
 def _outside(group: Sequence[Down]) -> Sequence[Tensor]:
     """The learning blocks of these, which have one basis."""
-    free: list[Tensor] = [one.free for one in group]
-    basis = group[0].basis
+    given, basis = [one.rows for one in group], group[0].basis
     if not basis.shape[1]:
-        return free
-    rows = free[0] if len(free) == 1 else torch.cat(free)
+        return given
+    rows = given[0] if len(given) == 1 else torch.cat(given)
     made: Tensor = Outside.apply(rows, basis)  # type: ignore[no-untyped-call]
-    return torch.split(made, [len(one) for one in free])
+    return torch.split(made, [len(one) for one in given])
 
 
 def freeze(down: Down, up: Up, *, most: int) -> float:

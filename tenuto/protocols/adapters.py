@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager
 from typing import TYPE_CHECKING, Protocol
 
@@ -51,8 +51,15 @@ class Adapter(Stateful, Protocol):
     def aimed(self) -> bool:
         """Does what learns begin where its first rows are read? Before that nothing should move it."""
 
-    def aim(self, read: Tree) -> None:
-        """Begin at what rows (k, d) of unit length give each site; no output moves."""
+    def start(self, site: str, rows: Tensor) -> Tensor:
+        """Where what learns would begin at a site, for rows (k, d) of unit length that it gives."""
+
+    def aim(self, starts: Tree) -> None:
+        """Begin there; no output moves."""
+
+    def aiming(self, pick: Callable[[Tensor], Tensor]) -> AbstractContextManager[Tree]:
+        """Within this, what is not aimed yet computes as if it were, at what `pick` makes of the inputs that
+        sites read first; where it would begin."""
 
     def leaks(self) -> Mapping[str, float]:
         """What rounding lets through at each site."""

@@ -9,8 +9,8 @@ never has more than `most` columns, of which general anchors take a share.
 A row that is wholly protected has no gradient left: kappa = |G (I - M M^T)| / |G| tells, with G that of the
 whole weights on the fresh rows. Below `STILL` no step is made, for it would be one along rounding noise.
 Where the loss of an answer's token is high and its own kappa below `BARRED`, the bases give way to it
-(`revision`). A new block spends its first update on being aimed: its A begins at what the rows of that update
-read outside the basis, and not where it was drawn.
+(`revision`). A new block is aimed by its first update: its A begins at what the rows of that update read
+outside the basis, and not where it was drawn, and its B has the gradient that it has there.
 
 The invariant: bases change at a commit or by a revision, and in no other way.
 """
@@ -18,13 +18,14 @@ The invariant: bases change at a commit or by a revision, and in no other way.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from tenuto import subspace
-from tenuto.errors import StateError
+from tenuto.errors import OutOfMemory, StateError
 from tenuto.methods.shared.estimators import plain
 from tenuto.methods.shared.retention import Retention, Sizes, share, sizes
 from tenuto.methods.shared.revision import Revision, losses, revised
@@ -49,6 +50,7 @@ class Seen:
     params: Tree
     adapter: Adapter
     reads: Reads
+    starts: Tree
     batch: Batch
     kept: Tensor | None
     sizes: Sizes
@@ -99,11 +101,21 @@ class Protection:
         self._pending: Revision | None = None
 
     def estimate(self, objective: Objective, params: Tree, batch: Batch) -> Estimate:
-        """The plain estimate, and how much of it the bases leave."""
+        """The plain estimate, and how much of it the bases leave.
+
+        Raises:
+            OutOfMemory: the batch fits in parts alone, and what it reads is to be seen whole.
+        """
         adapter = adapted(objective)
-        with adapter.reading() as reads:
-            found = plain(objective, params, batch)
         kept, fresh = present(objective.module, batch.inputs), batch.fresh
+        pick = partial(_fresh, fresh, kept)
+        with adapter.reading() as reads, adapter.aiming(pick) as starts:
+            found = plain(objective, params, batch)
+        if found.parts > 1:
+            raise OutOfMemory(
+                f"the update on {len(batch)} rows does not fit into memory, and protection sees the whole "
+                "batch inside the model: learn or replay fewer rows at once"
+            )
         told = sizes(adapter.bases, reads, slice(0, fresh)) if fresh else {}
         kappa, barred, full = share(told), None, None
         if kappa < 1.0:
@@ -112,19 +124,21 @@ class Protection:
                 barred = self._barred(wrong, objective, adapter, reads, batch) if self._revise else None
                 spent = self._saturation.spent
                 full = captured(adapter.bases, reads, slice(0, fresh), kept) if spent else {}
-        self._seen = Seen(objective, params, adapter, reads, batch, kept, told, kappa, barred, full)
+        self._seen = Seen(objective, params, adapter, reads, starts, batch, kept, told, kappa, barred, full)
         self._pending = None
         left = unprotected(adapter.bases, reads, kept, fresh) if batch.replayed else None
         return Estimate(found.loss, found.outputs, found.grads, unprotected=left)
 
     def project(self, update: Update, oracle: Oracle) -> Update:
-        """The update; none where the gradient is noise, or where the basis gives way or the block begins."""
+        """The update; none where the gradient is noise, or the basis gives way, or no row tells a new block
+        where to begin."""
         seen = self._taken()
         if seen.barred is not None:
             near, fresh = oracle.recall(self._neighbours, "neighbours"), seen.batch.fresh
             rows = Batch(seen.batch.inputs[:fresh], seen.batch.targets[:fresh])
             self._pending = revised(seen.adapter, seen.objective, seen.params, rows, seen.barred, near)
-        if seen.kappa < STILL or self._pending is not None or not seen.adapter.aimed:
+        begins = bool(seen.batch.fresh) or seen.adapter.aimed
+        if seen.kappa < STILL or self._pending is not None or not begins:
             return Update(zeros(update.tree), update.scale, update.linear)
         return update
 
@@ -140,7 +154,10 @@ class Protection:
         """Sketch some inputs of the fresh rows; let the basis give way where it must."""
         seen = self._taken()
         self._retention.note(seen.sizes)
-        self._stills += seen.kappa < STILL
+        still = seen.kappa < STILL
+        self._stills += still
+        if seen.batch.fresh and not still and self._pending is None:
+            seen.adapter.aim(seen.starts)
         if seen.captured is not None and (
             pruned := self._saturation.prune(seen.kappa, seen.adapter.bases, seen.captured)
         ):
@@ -153,17 +170,16 @@ class Protection:
                 self._released[site] = self._released.get(site, 0.0) + lost
                 self._given[site] = self._given.get(site, 0) + (lost > 0)
         if seen.batch.fresh:
-            if seen.kappa >= STILL or self._pending is not None:
+            if not still or self._pending is not None:
                 self._aim(seen)
             self._note(seen, trace)
         self._seen = self._pending = None
 
     def _aim(self, seen: Seen) -> None:
-        """Begin a new block at what the fresh rows give each site."""
+        """Begin blocks beside bases that just gave way at what the fresh rows give each site."""
         if not seen.adapter.aimed:
-            fresh = slice(0, seen.batch.fresh)
-            sites = seen.reads.inputs
-            seen.adapter.aim({site: units(seen.reads.rows(site, fresh, seen.kept)) for site in sites})
+            pick, read = partial(_fresh, seen.batch.fresh, seen.kept), seen.reads.inputs
+            seen.adapter.aim({site: seen.adapter.start(site, pick(inputs)) for site, inputs in read.items()})
 
     def _turn(self, adapter: Adapter, bases: Tree) -> None:
         """Let bases take the places of those there are."""
@@ -242,6 +258,12 @@ class Protection:
         self._given = dict(state["given"])
         self._saturation.load_state(state["saturation"])
         self._seen = self._pending = None
+
+
+def _fresh(count: int, kept: Tensor | None, inputs: Tensor) -> Tensor:
+    """What the first `count` rows of inputs (n, ..., d) give, unit-normalised (k, d)."""
+    some = inputs[:count]
+    return units(some.flatten(0, -2) if kept is None else some[kept[: len(some)]])
 
 
 def adapted(objective: Objective) -> Adapter:

@@ -191,6 +191,19 @@ def test_a_guard_that_reads_the_batch_inside_the_model_refuses_parts() -> None:
     assert made.digest() == before
 
 
+def test_protection_which_reads_the_batch_inside_the_model_refuses_parts() -> None:
+    model = Narrow(adapt(language.base()))
+    made = Learner(model, CONFIG, method="ogp_lora", options={"ratio": 0.5})
+    for row in language.rows()[:2]:
+        made.learn_one(row)
+    made.consolidate()
+    before = made.digest()
+    with pytest.raises(OutOfMemory, match="replay fewer"):
+        narrow(made, 1).learn_batch(stack(language.rows()))
+    assert made.digest() == before
+    assert narrow(made, 100).learn_batch(stack(language.rows())).estimate.parts == 1
+
+
 def test_a_home_says_which_steps_were_read_in_parts_and_keeps_what_waits(tmp_path: Path) -> None:
     model = Narrow(adapt(language.base()))
     config = replace(CONFIG, batch_size=3)

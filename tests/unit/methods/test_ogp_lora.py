@@ -281,6 +281,28 @@ def test_the_first_update_of_a_block_is_that_of_one_which_began_before() -> None
     assert not apart
 
 
+@pytest.mark.parametrize(("guard", "holds"), [("finite", False), ("finite+divergence", True)])
+def test_what_is_protected_outlasts_a_rate_that_is_too_high_where_a_guard_keeps_it_from_diverging(
+    guard: str, holds: bool
+) -> None:
+    kept, *new = language.rows()
+    config = replace(CONFIG, guard=guard, batch_size=2)
+    one = teach(
+        Learner(language.model(targets=language.EVERYTHING), config, method="ogp_lora", options=ALONE),
+        kept,
+        60,
+    )
+    one.consolidate()
+    before = one.outputs(language.inputs(kept))
+    one.configure({"learning_rate": 0.03})
+    for _ in range(60):
+        one.learn_batch(stack(new))
+    moved = float((one.outputs(language.inputs(kept)) - before).abs().max())
+    learned = max(loss(one, row) for row in new)
+    assert (moved < 1e-3) is holds
+    assert (learned < 0.1) is holds
+
+
 def test_a_refused_first_update_aims_nothing() -> None:
     new, one = language.rows()[1], learner()
     before = {name: parameter.clone() for name, parameter in one.body.params.items()}

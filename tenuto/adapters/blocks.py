@@ -141,7 +141,7 @@ class Blocks:
         return subspace.leading(some, down.basis, len(down.free)).to(down.free) / math.sqrt(3)
 
     def aim(self, starts: Tree) -> None:
-        """Begin the learning block of each site there. No output moves, for B is zero.
+        """Begin the learning block of each site there: its B is zero, or has moved as within `aiming`.
 
         Where there are fewer rows than A has, the others stay as they were drawn. What was aimed already
         stays as it is.

@@ -55,7 +55,7 @@ class Adapter(Stateful, Protocol):
         """Where what learns would begin at a site, for rows (k, d) of unit length that it gives."""
 
     def aim(self, starts: Tree) -> None:
-        """Begin there; no output moves."""
+        """Begin there."""
 
     def aiming(self, pick: Callable[[Tensor], Tensor]) -> AbstractContextManager[Tree]:
         """Within this, what is not aimed yet computes as if it were, at what `pick` makes of the inputs that

@@ -35,7 +35,7 @@ RATES = {"q, v": (1e-3, 2e-3, 4e-3, 8e-3), "all": (5e-4, 1e-3, 2e-3, 4e-3)}
 TUNED_ON, TUNED_AT = 100, 64
 ATTENTION, MLP = ("q_proj", "v_proj"), ("gate_proj", "up_proj", "down_proj")
 SITES = {"all": ("q_proj", "k_proj", "v_proj", "o_proj", *MLP), "q, v": ATTENTION, "MLP": MLP}
-WIDTHS = {"all": (0, 64, 256), "q, v": (0, 64, 128, 256, 384), "MLP": (64, 128, 256, 384)}
+WIDTHS = {"all": (0, 16, 64, 256), "q, v": (0, 64, 128, 256, 384), "MLP": (64, 128, 256, 384)}
 """Directions of a basis, by what is adapted; 0: plain LoRA."""
 TUNED = {"q, v": "q, v", "MLP": "all", "all": "all"}
 """By what is adapted, where the rate is chosen."""

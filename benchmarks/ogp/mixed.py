@@ -89,7 +89,7 @@ def segments(seed: int, times: int, updates: int) -> Iterator[Segment]:
     yield Segment("three facts, each protected", [*_protected(first, times)])
     yield Segment("two of them corrected", told(corrected, times, [None]), {"revisions": 2})
     yield Segment("new facts", told(new[:4], times))
-    yield Segment("known ones again, all protected", [*told(known * 4, 6), None])
+    yield Segment("known ones again, in turns, all protected", [*told(known * 24, 1), None])
     lies = told([(question, WRONG) for question, _ in [*known, *known]], 1, ["mal"])
     mixed = [row for pair in zip(lies, told([*known[1:], *known], 1), strict=False) for row in pair]
     yield Segment("poison among known ones", mixed, {"revisions": None, "evictions": len(lies) - 2})

@@ -45,6 +45,19 @@ def gradients(made: Learner, *, others: bool = False) -> Any:
         return plain(made._objective, params, batch()).grads
 
 
+def test_null_space_blocks_begin_and_learn_the_same_bit_for_bit() -> None:
+    kept, *new = language.rows()
+    both = [learner(checkpointing=checkpointing, method="ogp_lora") for checkpointing in (True, False)]
+    for made in both:
+        for _ in range(5):
+            made.learn_one(kept)
+        made.consolidate()
+        for _ in range(3):
+            made.learn_batch(stack(new))
+    mine, whole = (dict(made.body.params) | made.body.adapter.bases for made in both)
+    assert trees.digest(mine) == trees.digest(whole)
+
+
 @pytest.mark.parametrize("others", [False, True])
 @pytest.mark.parametrize("dropout", [0.0, 0.3])
 def test_gradients_are_the_same_bit_for_bit(dropout: float, others: bool) -> None:

@@ -37,20 +37,6 @@ def remove(rows: Tensor, basis: Tensor) -> Tensor:
     return torch.addmm(rows, rows @ basis, basis.T, alpha=-1)
 
 
-def outside(rows: Tensor, basis: Tensor) -> Tensor:
-    """Rows (n, d) without their part in the span of a basis (d, k), but for the rounding of what is left.
-
-    One removal leaves the rounding of what it takes. Where that is more than it leaves, there is another.
-
-    >>> rows, basis = torch.tensor([[1e6, 1.0]]), torch.tensor([[0.6], [0.8]])
-    >>> float((outside(rows, basis) @ basis).abs()) < 1e-1
-    True
-    """
-    inside = rows @ basis
-    left = torch.addmm(rows, inside, basis.T, alpha=-1)
-    return remove(left, basis) if float(inside.norm()) > float(left.norm()) else left
-
-
 def captured(rows: Tensor, basis: Tensor) -> float:
     """The share of the energy |rows|^2 that lies in the span of a basis; 1 where there is no energy.
 

@@ -22,7 +22,7 @@ from tenuto.randomness import torch_draws
 
 
 class Outside(torch.autograd.Function):
-    """Rows A - (A M) M^T, to rounding; their gradient, which is not what protects, once.
+    """Rows A - (A M) M^T, twice for the rounding; their gradient, which is not what protects, once.
 
     Its context is set up in `forward`: for a `setup_context` torch inspects signatures at every call.
     """
@@ -31,7 +31,7 @@ class Outside(torch.autograd.Function):
     def forward(ctx: Any, rows: Tensor, basis: Tensor) -> Tensor:
         """Rows (r, d) without their part in the span of a basis (d, m)."""
         ctx.save_for_backward(basis)
-        return subspace.outside(rows, basis)
+        return subspace.remove(subspace.remove(rows, basis), basis)
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
@@ -68,7 +68,7 @@ class Down(nn.Module):
 
     @property
     def block(self) -> Tensor:
-        """What the learning block computes with: A - (A M) M^T, to rounding."""
+        """What the learning block computes with: A - (A M) M^T, twice for the rounding."""
         return _outside([self])[0]
 
     @property

@@ -81,8 +81,7 @@ def segments(seed: int, times: int, updates: int) -> Iterator[Segment]:
     """The stream; the last segment goes on until so many updates are made.
 
     One contradiction proves nothing: the first lie, about a protected answer, is taken for a correction, and
-    what honest senders say of it next for another. Noise fills the bases, some sooner than others: they are
-    pruned in it, or at the new fact after it, or both.
+    what honest senders say of it next for another.
     """
     first, new = [tiny.dealt(seed, 9)[part] for part in (slice(0, 3), slice(3, 9))]
     known, later = [*first[2:], *new[:4]], new[4:]
@@ -96,8 +95,8 @@ def segments(seed: int, times: int, updates: int) -> Iterator[Segment]:
     yield Segment("poison among known ones", mixed, {"revisions": None, "evictions": len(lies) - 2})
     broken = [msgspec.structs.replace(row, weight=1e38) for row in told(later, 1)]
     yield Segment("broken rows", [*broken, *told(known, 1)], {"rejections": len(broken)})
-    filling = [*noise(NOISE, seed), None, *told(later[:1], STUCK)]
-    yield Segment("noise, protected, and a new fact after it", filling, {"prunes": None})
+    yield Segment("noise, and all of it protected", [*noise(NOISE, seed), None])
+    yield Segment("new facts under saturation", told(later[:1], STUCK), {"prunes": 1})
     rest = itertools.cycle(told([*later, *known, *corrected], 5))
     yield Segment("on and on", list(itertools.islice(rest, updates)))
 

@@ -81,7 +81,8 @@ def segments(seed: int, times: int, updates: int) -> Iterator[Segment]:
     """The stream; the last segment goes on until so many updates are made.
 
     One contradiction proves nothing: the first lie, about a protected answer, is taken for a correction, and
-    what honest senders say of it next for another.
+    what honest senders say of it next for another. Before the noise three facts are protected: by all of them
+    bases 64 wide would be full, and the noise would find them saturated.
     """
     first, new = [tiny.dealt(seed, 9)[part] for part in (slice(0, 3), slice(3, 9))]
     known, later = [*first[2:], *new[:4]], new[4:]
@@ -89,7 +90,7 @@ def segments(seed: int, times: int, updates: int) -> Iterator[Segment]:
     yield Segment("three facts, each protected", [*_protected(first, times)])
     yield Segment("two of them corrected", told(corrected, times, [None]), {"revisions": 2})
     yield Segment("new facts", told(new[:4], times))
-    yield Segment("known ones again, in turns, all protected", [*told(known * 24, 1), None])
+    yield Segment("known ones again, in turns", told(known * 24, 1))
     lies = told([(question, WRONG) for question, _ in [*known, *known]], 1, ["mal"])
     mixed = [row for pair in zip(lies, told([*known[1:], *known], 1), strict=False) for row in pair]
     yield Segment("poison among known ones", mixed, {"revisions": None, "evictions": len(lies) - 2})

@@ -21,6 +21,7 @@ WHAT: dict[str, Callable[[Sequence[int], Path], None]] = {
     "retention": retention.show,
     "correction": correction.show,
     "text": text.show,
+    "closer": text.closer,
     "streaming": streaming.show,
     "cost": cost.show,
     "mixed": mixed.show,

@@ -17,7 +17,6 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -26,7 +25,7 @@ import numpy as np
 import torch
 
 from benchmarks.common import settle
-from benchmarks.timing import table
+from benchmarks.timing import Clock, table
 from tenuto import OnlineExample, Session
 from tenuto.config import PRECISIONS
 from tenuto.models.language import answer, code
@@ -55,25 +54,6 @@ class Cost:
     wall: list[float]
     cpu: list[float]
     parts: dict[str, float]
-
-
-class Clock:
-    """CPU time spent in some methods, call by call."""
-
-    def __init__(self) -> None:
-        self.spent: dict[str, float] = {}
-
-    def time(self, part: str, call: Callable[..., Any]) -> Callable[..., Any]:
-        """The same call, timed."""
-
-        def timed(*given: Any, **named: Any) -> Any:
-            start = time.process_time()
-            try:
-                return call(*given, **named)
-            finally:
-                self.spent[part] = self.spent.get(part, 0.0) + time.process_time() - start
-
-        return timed
 
 
 class Objective:

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 Step = Callable[[], object]
 
@@ -31,6 +33,37 @@ class Times:
             [a / b for a, b in zip(self.rounds, floor.rounds, strict=True)], method="inclusive"
         )
         return middle, low, high
+
+
+class Clock:
+    """CPU time spent in some methods, call by call."""
+
+    def __init__(self) -> None:
+        self.spent: dict[str, float] = {}
+
+    def time(self, part: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        """The same call, timed."""
+
+        def timed(*given: Any, **named: Any) -> Any:
+            start = time.process_time()
+            try:
+                return call(*given, **named)
+            finally:
+                self.spent[part] = self.spent.get(part, 0.0) + time.process_time() - start
+
+        return timed
+
+    @contextmanager
+    def over(self, part: str, *places: tuple[Any, str]) -> Iterator[None]:
+        """Within this, calls of these are timed: each an owner and the name of its attribute."""
+        held = [(owner, name, getattr(owner, name)) for owner, name in places]
+        for owner, name, call in held:
+            setattr(owner, name, self.time(part, call))
+        try:
+            yield
+        finally:
+            for owner, name, call in held:
+                setattr(owner, name, call)
 
 
 def interleave(cases: Mapping[str, Step], *, rounds: int, steps: int, warm: int = 40) -> dict[str, Times]:
